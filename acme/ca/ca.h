@@ -1,0 +1,88 @@
+/* The CA as the server sees it: certificate records, revocation, and the client of testudo-signer,
+ * which holds the keys. Nothing here holds a private key. */
+#ifndef TD_ACME_CA_CA_H
+#define TD_ACME_CA_CA_H
+
+#include "acme/ca/signer_client.h"
+#include "mdm/base/rng.h"
+#include "mdm/store/store.h"
+
+struct ca;
+
+struct ca_conf {
+    struct store *store;
+    struct signer_client *signer;
+    const struct clock *clock;
+    struct rng *rng;
+};
+
+extern const struct store_stmts ca_stmts;
+
+TD_NODISCARD enum td_err ca_open(const struct ca_conf *conf, struct ca **ret, struct errinfo *ei);
+void ca_close(struct ca *ca);
+
+/* The right to one certificate: made by the room that verified the evidence (acme/server after
+ * attestation), for one device and one key. Every issuing path takes one; none has a default. */
+struct ca_grant {
+    const char *profile;       /* certificate profile: "management" */
+    const char *device_serial; /* verified and listed at this moment */
+    struct span spki;          /* DER of the only key it may be issued for */
+    const char *order_id, *evidence_id;
+    uint8_t evidence_sha256[SHA256_SIZE];
+};
+
+/* A certificate row; spans live in the arena it was read into. */
+struct ca_record {
+    struct span serial; /* octets */
+    const char *device_serial, *profile, *purpose;
+    uint8_t sha256[SHA256_SIZE], spki_sha256[SHA256_SIZE];
+    struct span der;
+    int64_t not_before, not_after, created_at;
+    bool revoked;
+    int64_t revoked_at;
+    int reason;
+    const char *order_id, *evidence_id;
+};
+
+/* Asks the signer for the certificate (blocking, no transaction open); *ret lives in the arena.
+ * The certificate counts only once ca_record_add committed it: until then it is unknown to OCSP. */
+TD_NODISCARD enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
+                                  struct ca_record *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err ca_record_add(struct tx *tx, const struct ca_record *r,
+                                       struct errinfo *ei);
+
+/* By serial number octets / by SHA-256 of the certificate / all of a device (newest first, at most
+ * `max`). TD_NOTFOUND. */
+TD_NODISCARD enum td_err ca_record_get(struct tx *tx, struct span serial, struct arena *a,
+                                       struct ca_record *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err ca_record_by_hash(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                           struct arena *a, struct ca_record *ret,
+                                           struct errinfo *ei);
+TD_NODISCARD enum td_err ca_records_of(struct tx *tx, const char *device_serial, size_t max,
+                                       struct arena *a, struct ca_record **ret, size_t *ret_n,
+                                       struct errinfo *ei);
+
+/* Revokes every certificate of a device that is not revoked yet, inside the caller's transaction.
+ * reason: RFC 5280 CRLReason (5 cessationOfOperation when it leaves). */
+TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason,
+                                          int64_t now, int64_t *ret_count, struct errinfo *ei);
+
+/* PEM chain leaf first (leaf, issuing CA), appended. */
+TD_NODISCARD enum td_err ca_chain_pem(struct ca *ca, struct span leaf_der, struct buf *b,
+                                      struct errinfo *ei);
+
+/* The root and the issuing CA; borrowed for the life of `ca`. */
+const struct cert *ca_root(const struct ca *ca);
+const struct cert *ca_issuing(const struct ca *ca);
+
+/* Answers one OCSP request (RFC 6960): DER response in the arena, always something to send.
+ * *ret_max_age: seconds a cache may keep it, 0 when it must not. Reads the status in the database:
+ * revoked from the commit on. A serial never issued is `unknown`, another issuer `unauthorized`. */
+struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age);
+
+/* Routes of the status listener: /ocsp (POST), /ocsp/{*} (GET), /ca/root.crt, /ca/issuing.crt (DER),
+ * /ca/chain.pem; ctx is the struct ca. */
+extern const struct route ca_routes[];
+extern const size_t ca_nroutes;
+
+#endif

@@ -1,0 +1,20 @@
+/* Files read and written whole. */
+#ifndef TD_BASE_FS_H
+#define TD_BASE_FS_H
+
+#include "mdm/base/buf.h"
+
+/* Reads a regular file of at most `max` bytes. The caller frees *ret (initialised here). */
+enum td_err fs_read(const char *path, size_t max, struct buf *ret, struct errinfo *ei);
+
+/* Writes a new file atomically and durably: temporary name, fsync, rename, fsync of the directory.
+ * With `replace` false an existing file gives TD_EXISTS and is not touched. */
+enum td_err fs_write(const char *path, struct span data, unsigned mode, bool replace,
+                     struct errinfo *ei);
+
+/* Makes a directory (parents must exist); an existing directory is fine. */
+enum td_err fs_mkdir(const char *path, unsigned mode, struct errinfo *ei);
+
+bool fs_exists(const char *path);
+
+#endif

@@ -1,0 +1,113 @@
+/* The heart of the MDM protocol, without HTTP: check-in, the command loop, the queue. */
+#ifndef TD_CORE_CORE_H
+#define TD_CORE_CORE_H
+
+#include "mdm/base/buf.h"
+#include "mdm/base/rng.h"
+#include "mdm/core/push.h"
+#include "mdm/crypt/digest.h"
+#include "mdm/store/store.h"
+#include "mdm/wire/plist.h"
+
+struct core;
+
+/* What the CA knows of a certificate, by its hash. */
+struct core_cert {
+    char device_serial[72];
+    char purpose[16]; /* "management" */
+    bool revoked;
+    int64_t not_after;
+};
+
+struct core_ops {
+    void *ctx;
+    /* TD_NOTFOUND: not a certificate of ours. */
+    enum td_err (*cert_lookup)(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                               struct core_cert *ret, struct errinfo *ei);
+    /* TD_OK listed, TD_NOTFOUND not in the inventory. */
+    enum td_err (*device_listed)(void *ctx, struct tx *tx, const char *serial, struct errinfo *ei);
+};
+
+struct core_conf {
+    struct store *store;
+    const struct clock *clock;
+    struct rng *rng;
+    struct core_ops ops;
+    struct push_ops push;
+    const char *topic;              /* push topic the enrolment profile names */
+    const char *enrollment_profile; /* its PayloadIdentifier: what RemoveProfile names */
+};
+
+extern const struct store_stmts core_stmts;
+
+/* Starts the push pump and the last-seen writer (two threads). */
+TD_NODISCARD enum td_err core_open(const struct core_conf *conf, struct core **ret,
+                                   struct errinfo *ei);
+void core_close(struct core *c);
+
+/* Who speaks: the certificate whose possession the transport or the Mdm-Signature proved. */
+struct core_ident {
+    uint8_t cert_sha256[SHA256_SIZE];
+    const char *how;  /* "mtls", "signature", "proxy": for the log */
+    const char *peer; /* address */
+};
+
+/* Handles one check-in message / one command report. `reply` gets the body (empty: 200 with zero
+ * bytes, MB-1). Errors never become 401 (MB-2): a refusal is TD_FORBIDDEN with a reason (403 with
+ * com.apple.unrecognized.device only on the deliberate path), our faults are 503. */
+TD_NODISCARD enum td_err core_checkin(struct core *c, const struct core_ident *id,
+                                      struct span body, struct arena *a, struct buf *reply,
+                                      struct errinfo *ei);
+TD_NODISCARD enum td_err core_connect(struct core *c, const struct core_ident *id,
+                                      struct span body, struct arena *a, struct buf *reply,
+                                      struct errinfo *ei);
+
+/* --- enrolments --- */
+struct core_enrollment {
+    const char *id, *serial, *state, *device_name, *model, *product, *os_version, *build;
+    bool pushable;
+    int64_t authenticated_at, enrolled_at, left_at, last_seen_at;
+    int64_t queued; /* commands waiting */
+};
+
+/* The newest enrolment of a serial. */
+TD_NODISCARD enum td_err core_enrollment_get(struct tx *tx, const char *serial, struct arena *a,
+                                             struct core_enrollment *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err core_enrollment_list(struct tx *tx, const char *after_serial, size_t max,
+                                              struct arena *a, struct core_enrollment **ret,
+                                              size_t *ret_n, struct errinfo *ei);
+
+/* Inside the leaving transaction: state leaving, queue cancelled, a push asked for. From then on
+ * core_connect serves the device nothing but RemoveProfile of its enrolment. */
+TD_NODISCARD enum td_err core_leave(struct tx *tx, const char *serial, int64_t now,
+                                    struct errinfo *ei);
+
+/* --- commands --- */
+struct core_command {
+    const char *uuid, *request_type, *state, *status, *created_by;
+    int64_t seq, created_at, sent_at, done_at, notnow_count;
+    struct span body, result; /* raw plists; empty when not asked for or absent */
+};
+
+/* Queues a command for the newest enrolment of a serial, durable when it returns, and asks for a
+ * push. `command` is the inner Command dict (with RequestType), validated by command_build or
+ * command_from_plist. The uuid (UUID_SIZE) is written to ret_uuid. TD_NOTFOUND: no such
+ * enrolment. TD_STATE: not enrolled, or leaving. TD_EXISTS: that CommandUUID was used. */
+TD_NODISCARD enum td_err core_enqueue(struct core *c, const char *serial,
+                                      const struct plist *command, const char *uuid,
+                                      const char *actor, char *ret_uuid, struct errinfo *ei);
+
+/* One command of that serial; TD_NOTFOUND. */
+TD_NODISCARD enum td_err core_command_get(struct tx *tx, const char *serial, const char *uuid,
+                                          struct arena *a, struct core_command *ret,
+                                          struct errinfo *ei);
+/* Newest first, seq below `before`, without body and result. */
+TD_NODISCARD enum td_err core_command_list(struct tx *tx, const char *serial, int64_t before,
+                                           size_t max, struct arena *a, struct core_command **ret,
+                                           size_t *ret_n, struct errinfo *ei);
+
+/* Deletes finished commands older than `before_time`, at most `max`. */
+TD_NODISCARD enum td_err core_clean(struct core *c, int64_t before_time, size_t max,
+                                    struct errinfo *ei);
+
+#endif

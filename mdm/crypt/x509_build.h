@@ -1,0 +1,36 @@
+/* Certificates, built from a specification of ours alone and signed. */
+#ifndef TD_CRYPT_X509_BUILD_H
+#define TD_CRYPT_X509_BUILD_H
+
+#include "mdm/crypt/x509.h"
+
+enum x509_ku {
+    X509_KU_DIGITAL_SIGNATURE = 1,
+    X509_KU_KEY_ENCIPHERMENT = 4,
+    X509_KU_CERT_SIGN = 32,
+    X509_KU_CRL_SIGN = 64
+};
+
+struct x509_spec {
+    struct span serial;           /* 1..20 octets, positive */
+    const char *cn, *o, *c;       /* subject; NULL or "" leaves the attribute out */
+    int64_t not_before, not_after;
+    const struct key *public_key; /* of the subject */
+    unsigned key_usage;           /* X509_KU_*, critical */
+    const char *const *eku;       /* dotted OIDs, NULL-terminated, or NULL */
+    bool ca;                      /* basicConstraints (critical) CA:TRUE */
+    int path_len;                 /* with ca; -1 for none */
+    const char *san_permanent_id; /* RFC 4043 PermanentIdentifier, identifierValue only */
+    const char *const *san_dns;   /* NULL-terminated; an entry that is an IP address becomes iPAddress */
+    const char *aia_ocsp, *aia_ca_issuers, *crl_dp; /* URIs or NULL */
+    bool ocsp_nocheck;
+};
+
+/* Builds and signs (SHA-256 for P-256 and RSA issuers, SHA-384 for P-384). issuer NULL makes a
+ * self-signed certificate. SKI and AKI are always present (RFC 5280 section 4.2.1.1-2). DER in
+ * the arena. */
+TD_NODISCARD enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
+                                    const struct key *issuer_key, struct arena *a,
+                                    struct span *ret, struct errinfo *ei);
+
+#endif

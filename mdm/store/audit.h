@@ -1,0 +1,14 @@
+/* The audit trail: one row per change that matters, in the same transaction as the change. */
+#ifndef TD_STORE_AUDIT_H
+#define TD_STORE_AUDIT_H
+
+#include "mdm/store/store.h"
+
+extern const struct store_stmts audit_stmts;
+
+/* txn ties the rows of one change together; detail is text or JSON, never a secret. */
+TD_NODISCARD enum td_err audit_add(struct tx *tx, int64_t now, const char *txn, const char *actor,
+                                   const char *action, const char *subject, const char *detail,
+                                   struct errinfo *ei);
+
+#endif

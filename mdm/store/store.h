@@ -1,0 +1,122 @@
+/* The database behind one interface. SQLite here (sqlite.c); PostgreSQL joins as a second engine
+ * with the same SQL text: ?1 parameters, ON CONFLICT, RETURNING, no engine's own functions.
+ *
+ * Writes: one writer thread with group commit. Every job waiting runs in one transaction, each in
+ * a savepoint of its own; a failed job rolls back alone. store_write returns after the commit is
+ * durable, so an answer sent behind it is durable too (ARCHITECTURE rule 6).
+ * Reads: a pool of connections, each read a consistent snapshot. */
+#ifndef TD_STORE_STORE_H
+#define TD_STORE_STORE_H
+
+#include "mdm/base/arena.h"
+#include "mdm/base/clock.h"
+#include "mdm/base/err.h"
+
+struct store;
+struct tx;
+
+/* One SQL statement, owned by the room that uses it, static for the life of the process. `in` and
+ * `out` have a letter per parameter and column: t text, i integer, b blob; upper case where NULL
+ * may stand. All are prepared and checked (count of parameters and columns) at start-up. */
+struct store_stmt {
+    const char *name; /* unique: "core.enrollment_get" */
+    const char *sql;
+    const char *in, *out;
+};
+
+/* A room's statements: an array of pointers-free rows, registered before store_open. */
+struct store_stmts {
+    const struct store_stmt *stmts;
+    size_t n;
+};
+
+struct store_conf {
+    const char *url;  /* "sqlite:/path/to/file" */
+    unsigned readers; /* reading connections */
+    unsigned batch;   /* most jobs in one commit */
+    unsigned queue;   /* most jobs waiting: beyond it TD_BUSY */
+    bool sync_full;   /* synchronous=FULL; false only in throw-away tests */
+    const struct store_stmts *sets;
+    size_t nsets;
+    const struct clock *clock;
+};
+
+/* Opens, migrates (checksummed, each migration in a transaction; a newer or damaged schema is
+ * refused with TD_STATE and nothing is touched), prepares every statement and starts the writer. */
+TD_NODISCARD enum td_err store_open(const struct store_conf *conf, struct store **ret,
+                                    struct errinfo *ei);
+
+/* Finishes the jobs queued, checkpoints, closes. NULL is fine. */
+void store_close(struct store *s);
+
+/* TD_OK when a read works now. */
+enum td_err store_ping(struct store *s, struct errinfo *ei);
+
+/* A job inside a transaction. It may run again after a retry: no side effects but its statements
+ * and its ctx, which it must fill from scratch. On error every statement of it is undone. */
+typedef enum td_err (*store_fn)(struct tx *tx, void *ctx, struct errinfo *ei);
+
+/* Runs fn on the writer; blocks until durable or undone. Never call it from inside a job. No
+ * cryptography and no I/O inside fn: the writer is one thread. */
+TD_NODISCARD enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
+
+/* Runs fn in a read-only snapshot on this thread; a write statement fails. Waits (bounded) for a
+ * connection: TD_BUSY when none becomes free in 5 s. */
+TD_NODISCARD enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
+
+/* --- statements inside a job --------------------------------------------------------------- */
+
+enum sval_kind { SVAL_NULL, SVAL_INT, SVAL_TEXT, SVAL_BLOB };
+
+/* One parameter; borrows its bytes until the call returns. */
+struct sval {
+    enum sval_kind kind;
+    int64_t i;
+    struct span s;
+};
+
+#define SV_NULL ((struct sval){.kind = SVAL_NULL})
+#define SV_INT(v) ((struct sval){.kind = SVAL_INT, .i = (int64_t)(v)})
+#define SV_TEXT(str) ((struct sval){.kind = SVAL_TEXT, .s = span_str(str)})
+#define SV_SPAN(sp) ((struct sval){.kind = SVAL_TEXT, .s = (sp)})
+#define SV_BLOB(sp) ((struct sval){.kind = SVAL_BLOB, .s = (sp)})
+/* NULL for a NULL string or empty span. */
+#define SV_TEXT0(str) ((str) ? SV_TEXT(str) : SV_NULL)
+#define SV_BLOB0(sp) ((sp).n ? SV_BLOB(sp) : SV_NULL)
+#define SV_LIST(...) (const struct sval[]){__VA_ARGS__}, TD_NITEMS(((const struct sval[]){__VA_ARGS__}))
+
+/* Runs a statement without rows; *ret_changes (may be NULL) = rows changed. A unique violation is
+ * TD_EXISTS. */
+TD_NODISCARD enum td_err tx_exec(struct tx *tx, const struct store_stmt *st,
+                                 const struct sval *args, size_t nargs, int64_t *ret_changes,
+                                 struct errinfo *ei);
+
+/* A cursor over rows. Always ended by cur_end (or by a cur_next that returned TD_NOTFOUND). */
+struct cur {
+    void *impl; /* the engine's statement */
+    struct tx *tx;
+    const struct store_stmt *st;
+};
+
+TD_NODISCARD enum td_err tx_query(struct tx *tx, const struct store_stmt *st,
+                                  const struct sval *args, size_t nargs, struct cur *ret,
+                                  struct errinfo *ei);
+
+/* TD_OK: a row is current. TD_NOTFOUND: no more rows; the cursor is ended. */
+TD_NODISCARD enum td_err cur_next(struct cur *c, struct errinfo *ei);
+void cur_end(struct cur *c);
+
+/* Column i of the current row. Text and blobs are valid until the next cur_next/cur_end; the _dup
+ * forms copy into the arena (NULL / {NULL,0} for SQL NULL; an allocation failure also gives NULL).*/
+bool cur_is_null(const struct cur *c, int i);
+int64_t cur_int(const struct cur *c, int i);
+struct span cur_span(const struct cur *c, int i);
+char *cur_dup(const struct cur *c, int i, struct arena *a);
+struct span cur_span_dup(const struct cur *c, int i, struct arena *a);
+
+/* The single row of a query: TD_OK with *ret on it (call cur_end), TD_NOTFOUND without rows. */
+TD_NODISCARD enum td_err tx_row(struct tx *tx, const struct store_stmt *st,
+                                const struct sval *args, size_t nargs, struct cur *ret,
+                                struct errinfo *ei);
+
+#endif

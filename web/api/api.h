@@ -1,0 +1,27 @@
+/* The REST API, /api/v1. */
+#ifndef TD_WEB_API_API_H
+#define TD_WEB_API_API_H
+
+#include "acme/attest/attest.h"
+#include "acme/ca/ca.h"
+#include "mdm/base/route.h"
+#include "mdm/core/core.h"
+#include "mdm/inventory/devices.h"
+#include "profiles/enroll/enroll.h"
+
+struct api {
+    struct store *store;
+    const struct clock *clock;
+    struct rng *rng;
+    struct inventory *inventory;
+    struct core *core;
+    struct ca *ca;
+    struct enroll *enroll;
+    const struct attest_roots *roots;
+};
+
+extern const struct store_stmts api_stmts;
+extern const struct route api_routes[]; /* ctx is the struct api */
+extern const size_t api_nroutes;
+
+#endif
