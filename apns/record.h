@@ -4,7 +4,8 @@
 
 #include "mdm/core/push.h"
 
-/* Ops that count and log each push and take it. */
+/* Ops that log each push and take it (the pump counts them, testudo_pushes_total). No context; any
+ * thread. TD_INVAL for a target without token or magic. */
 struct push_ops record_push_ops(void);
 
 #endif

@@ -46,10 +46,16 @@ struct attest_expect {
  * recorded. On refusal ei->reason is the code: "cbor-malformed", "format-not-enabled",
  * "attestation-missing" (empty x5c), "x5c-malformed", "chain-untrusted", "leaf-expired",
  * "leaf-is-ca", "freshness-missing", "freshness-mismatch", "serial-missing", "serial-mismatch",
- * "key-unsupported"; ei->acme is "badAttestationStatement". */
+ * "key-unsupported"; ei->acme is "badAttestationStatement" for a refusal and NULL for a fault of
+ * ours (memory), which must not end a challenge. The freshness and serial in *want must not be
+ * empty (TD_INVAL). Any thread. */
 TD_NODISCARD enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
                                        const struct attest_expect *want, struct arena *a,
                                        struct attest_result *ret, struct errinfo *ei);
+
+/* What attest_verify would say about a format name: true when it is switched on; *ret_known (may be
+ * NULL) tells whether the name is known at all. */
+bool attest_format_enabled(struct span fmt, bool *ret_known);
 
 /* The facts as a JSON object for storage and display, appended. */
 TD_NODISCARD enum td_err attest_facts_json(const struct attest_facts *f, struct buf *b);

@@ -5,6 +5,7 @@
 
 #include "acme/ca/signer_client.h"
 #include "mdm/base/rng.h"
+#include "mdm/base/route.h"
 #include "mdm/store/store.h"
 
 struct ca;
@@ -45,7 +46,9 @@ struct ca_record {
 };
 
 /* Asks the signer for the certificate (blocking, no transaction open); *ret lives in the arena.
- * The certificate counts only once ca_record_add committed it: until then it is unknown to OCSP. */
+ * The certificate counts only once ca_record_add committed it: until then it is unknown to OCSP.
+ * TD_BUSY or TD_TIMEOUT while the signer is away, TD_UNSUPPORTED for a profile or key type that is
+ * not issued for; see signer_issue. */
 TD_NODISCARD enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
                                   struct ca_record *ret, struct errinfo *ei);
 TD_NODISCARD enum td_err ca_record_add(struct tx *tx, const struct ca_record *r,
@@ -63,7 +66,8 @@ TD_NODISCARD enum td_err ca_records_of(struct tx *tx, const char *device_serial,
                                        struct errinfo *ei);
 
 /* Revokes every certificate of a device that is not revoked yet, inside the caller's transaction.
- * reason: RFC 5280 CRLReason (5 cessationOfOperation when it leaves). */
+ * reason: RFC 5280 CRLReason (5 cessationOfOperation when it leaves). *ret_count (may be NULL) how
+ * many; METRIC_CERTS_REVOKED is the caller's, behind the commit. */
 TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason,
                                           int64_t now, int64_t *ret_count, struct errinfo *ei);
 
@@ -80,8 +84,8 @@ const struct cert *ca_issuing(const struct ca *ca);
  * revoked from the commit on. A serial never issued is `unknown`, another issuer `unauthorized`. */
 struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age);
 
-/* Routes of the status listener: /ocsp (POST), /ocsp/{*} (GET), /ca/root.crt, /ca/issuing.crt (DER),
- * /ca/chain.pem; ctx is the struct ca. */
+/* Routes of the status listener: /ocsp (POST), /ocsp/{*} (GET); of the public one too:
+ * /ca/root.crt, /ca/issuing.crt (DER), /ca/chain.pem (issuing CA, root). ctx is the struct ca. */
 extern const struct route ca_routes[];
 extern const size_t ca_nroutes;
 

@@ -18,17 +18,22 @@ struct client_id {
 };
 
 /* Claims it for an order, once. Refusals: TD_FORBIDDEN with reason "client-id-unknown",
- * "client-id-expired", "client-id-used" (*ret is filled for the last two), acme "rejectedIdentifier". */
+ * "client-id-expired", "client-id-used" (*ret is filled for the last two), acme
+ * "rejectedIdentifier". */
 TD_NODISCARD enum td_err client_id_claim(struct tx *tx, const char *id, const char *profile,
                                          const char *order_id, int64_t now, struct arena *a,
                                          struct client_id *ret, struct errinfo *ei);
 
-/* Marks it consumed at issuance. */
+/* Marks it consumed at issuance. TD_REPLAY when the order claimed none, or consumed it already. */
 TD_NODISCARD enum td_err client_id_consume(struct tx *tx, const char *order_id, int64_t now,
                                            struct errinfo *ei);
 
-/* Ends every unused identifier of a device that leaves. */
+/* Ends every identifier of a device that leaves and that issued nothing yet. */
 TD_NODISCARD enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now,
                                           struct errinfo *ei);
+
+/* Deletes at most `max` identifiers that expired before that time. */
+TD_NODISCARD enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max,
+                                         struct errinfo *ei);
 
 #endif

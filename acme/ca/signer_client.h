@@ -11,8 +11,9 @@
 
 struct signer_client;
 
-/* Forks and executes `program` (testudo-signer) for the CA directory `dir`; call before any thread
- * exists. pass_file may be NULL. */
+/* Forks and executes `program` (the path of testudo-signer) for the CA directory `dir`; call on the
+ * main thread before any other exists (the signer dies with the thread that started it). pass_file
+ * may be NULL. TD_IO when it cannot be executed. */
 TD_NODISCARD enum td_err signer_client_start(const char *program, const char *dir,
                                              const char *pass_file, struct signer_client **ret,
                                              struct errinfo *ei);
@@ -21,8 +22,17 @@ TD_NODISCARD enum td_err signer_client_start(const char *program, const char *di
  * known. TD_TIMEOUT, or the signer's own refusal (wrong passphrase) in *ei. */
 TD_NODISCARD enum td_err signer_client_ready(struct signer_client *c, struct errinfo *ei);
 
-void signer_client_stop(struct signer_client *c); /* closes the channel; the signer exits */
+/* As signer_client_start; a signer started by root becomes `user` once it has read the keys. */
+TD_NODISCARD enum td_err signer_client_start_as(const char *program, const char *dir,
+                                                const char *pass_file, const char *user,
+                                                struct signer_client **ret, struct errinfo *ei);
 
+/* Closes the channel; the signer finishes what it read and exits. Requests of other threads must
+ * have returned. NULL is fine. */
+void signer_client_stop(struct signer_client *c);
+
+/* Whether a request would be answered now: a worker said hello and has not died since. Any thread,
+ * also signer_issue and signer_ocsp below. */
 bool signer_client_alive(const struct signer_client *c);
 
 /* Borrowed until stop. */
@@ -30,17 +40,20 @@ const struct cert *signer_client_root(const struct signer_client *c);
 const struct cert *signer_client_issuing(const struct signer_client *c);
 
 struct signer_issue {
-    const char *profile;       /* one of the signer's own table */
+    const char *profile; /* one of the signer's own table */
     const char *device_serial;
     struct span spki;
     struct span evidence_sha256;
 };
 
-/* A certificate for that key by that profile: DER in the arena. */
+/* A certificate for that key by that profile: DER in the arena. TD_BUSY while the signer is away or
+ * over its rate, TD_TIMEOUT after 10 s; the signer's own refusals come as their code, with a reason
+ * ("profile-unknown", "device-serial", "evidence-missing", "key-unsupported", "issuer-expires"). */
 TD_NODISCARD enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r,
                                       struct arena *a, struct span *ret_der, struct errinfo *ei);
 
-/* A signed OCSP response (the signer sets producedAt and checks the window). */
+/* A signed OCSP response (the signer sets producedAt and checks the window). Each single's CertID
+ * must be of our issuing CA; revoked_at is 0 and reason -1 unless it is OCSP_REVOKED. */
 TD_NODISCARD enum td_err signer_ocsp(struct signer_client *c, const struct ocsp_single *singles,
                                      size_t n, struct span nonce, struct arena *a,
                                      struct span *ret_der, struct errinfo *ei);

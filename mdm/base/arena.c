@@ -43,7 +43,7 @@ void *arena_alloc(struct arena *a, size_t n)
     if (n > a->max - a->used)
         return NULL;
     size_t need = (n + align - 1) & ~(align - 1);
-    if (need < n)
+    if (need < n || need > SIZE_MAX / 2)
         return NULL;
     struct arena_chunk *c = a->head;
     if (!c || c->cap - c->n < need) {
@@ -63,7 +63,8 @@ void *arena_alloc(struct arena *a, size_t n)
     }
     void *p = (uint8_t *)c->data + c->n;
     c->n += need;
-    a->used += n;
+    /* what was taken, not what was asked for: the cap bounds memory, of one-byte pieces too */
+    a->used = need < a->max - a->used ? a->used + need : a->max;
     memset(p, 0, n);
     return p;
 }

@@ -5,18 +5,29 @@ static const char url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 static enum td_err enc(struct buf *b, struct span s, const char *abc, bool pad)
 {
+    char chunk[256];
+    size_t n = 0;
     for (size_t i = 0; i < s.n; i += 3) {
+        if (n == sizeof chunk) {
+            TD_TRY(buf_add(b, chunk, n));
+            n = 0;
+        }
         size_t left = s.n - i;
         uint32_t v = (uint32_t)s.p[i] << 16;
         if (left > 1)
             v |= (uint32_t)s.p[i + 1] << 8;
         if (left > 2)
             v |= s.p[i + 2];
-        char out[4] = {abc[v >> 18], abc[v >> 12 & 63], left > 1 ? abc[v >> 6 & 63] : '=',
-                       left > 2 ? abc[v & 63] : '='};
-        TD_TRY(buf_add(b, out, pad || left > 2 ? 4 : left + 1));
+        char *out = chunk + n;
+        out[0] = abc[v >> 18];
+        out[1] = abc[v >> 12 & 63];
+        out[2] = left > 1 ? abc[v >> 6 & 63] : '=';
+        out[3] = left > 2 ? abc[v & 63] : '=';
+        n += pad || left > 2 ? 4 : left + 1;
     }
-    return b->err;
+    enum td_err e = buf_add(b, chunk, n);
+    explicit_bzero(chunk, sizeof chunk); /* it may have been a key */
+    return e;
 }
 
 enum td_err b64_enc(struct buf *b, struct span s)

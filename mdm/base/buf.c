@@ -41,6 +41,8 @@ static enum td_err reserve(struct buf *b, size_t n)
     if (n > b->max - b->n)
         return fail(b, TD_LIMIT);
     size_t need = b->n + n + 1;
+    if (need > SIZE_MAX / 2 || need == 0)
+        return fail(b, TD_NOMEM);
     if (need <= b->cap)
         return TD_OK;
     size_t cap = b->cap ? b->cap : 64;
@@ -140,7 +142,7 @@ uint8_t *buf_take(struct buf *b, size_t *ret_n)
     if (ret_n)
         *ret_n = p ? b->n : 0;
     if (!p)
-        buf_free(b);
+        free(b->p);
     *b = (struct buf){.max = b->max, .err = b->err};
     return p;
 }

@@ -55,35 +55,59 @@ static int64_t days_from_civil(int64_t y, int64_t m, int64_t d)
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
-static bool digits(struct span s, size_t at, size_t n, int64_t *ret)
+/* Reads the fields of "dddd-dd-ddTdd:dd:dd": a 'd' takes a digit, anything else itself. */
+static bool fields(const uint8_t *p, int64_t out[static 6])
 {
-    *ret = 0;
-    for (size_t i = at; i < at + n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    size_t field = 0;
+    memset(out, 0, 6 * sizeof *out);
+    for (size_t i = 0; i < sizeof form - 1; i++) {
+        if (form[i] != 'd') {
+            if (p[i] != (uint8_t)form[i])
+                return false;
+            field++;
+        } else if (p[i] < '0' || p[i] > '9') {
             return false;
-        *ret = *ret * 10 + (s.p[i] - '0');
+        } else {
+            out[field] = out[field] * 10 + (p[i] - '0');
+        }
     }
     return true;
 }
 
+/* What stands between the seconds and the Z: nothing, or a point and digits. */
+static bool fraction(struct span s)
+{
+    if (s.n == 0)
+        return true;
+    if (s.n < 2 || s.p[0] != '.')
+        return false;
+    for (size_t i = 1; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return true;
+}
+
+static int64_t days_in_month(int64_t y, int64_t m)
+{
+    static const int64_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    return m == 2 && leap ? 29 : days[m - 1];
+}
+
 enum td_err clock_parse(struct span s, int64_t *ret)
 {
-    int64_t y, mo, d, h, mi, se;
-    if (s.n < 20 || s.n > 30 || s.p[s.n - 1] != 'Z' || s.p[4] != '-' || s.p[7] != '-' ||
-        s.p[10] != 'T' || s.p[13] != ':' || s.p[16] != ':')
+    static const int64_t low[] = {1970, 1, 1, 0, 0, 0}, high[] = {9999, 12, 31, 23, 59, 59};
+    int64_t f[6];
+    if (s.n < 20 || s.n > 30 || s.p[s.n - 1] != 'Z')
         return TD_PARSE;
-    if (!digits(s, 0, 4, &y) || !digits(s, 5, 2, &mo) || !digits(s, 8, 2, &d) ||
-        !digits(s, 11, 2, &h) || !digits(s, 14, 2, &mi) || !digits(s, 17, 2, &se))
+    if (!fields(s.p, f) || !fraction(span_sub(s, 19, s.n - 20)))
         return TD_PARSE;
-    int64_t fraction;
-    if (s.n > 20 && (s.p[19] != '.' || s.n < 22 || !digits(s, 20, s.n - 21, &fraction)))
+    for (size_t i = 0; i < TD_NITEMS(low); i++)
+        if (f[i] < low[i] || f[i] > high[i])
+            return TD_PARSE;
+    if (f[2] > days_in_month(f[0], f[1]))
         return TD_PARSE;
-    static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (y < 1970 || mo < 1 || mo > 12 || h > 23 || mi > 59 || se > 59)
-        return TD_PARSE;
-    bool leap = mo == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    if (d < 1 || d > month_days[mo - 1] + (leap ? 1 : 0))
-        return TD_PARSE;
-    *ret = days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + se;
+    *ret = days_from_civil(f[0], f[1], f[2]) * 86400 + f[3] * 3600 + f[4] * 60 + f[5];
     return TD_OK;
 }

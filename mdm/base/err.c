@@ -50,13 +50,15 @@ static void fill(struct errinfo *ei, enum td_err e, const char *reason, int sys,
 {
     if (!ei)
         return;
-    *ei = (struct errinfo){.code = e, .reason = reason, .sys_errno = sys};
-    int n = vsnprintf(ei->msg, sizeof ei->msg, fmt, ap);
-    if (sys && n >= 0 && (size_t)n < sizeof ei->msg) {
+    /* built beside *ei: the arguments may point into it when a message is wrapped */
+    struct errinfo out = {.code = e, .reason = reason, .sys_errno = sys};
+    int n = vsnprintf(out.msg, sizeof out.msg, fmt, ap);
+    if (sys && n >= 0 && (size_t)n < sizeof out.msg) {
         char text[80];
-        snprintf(ei->msg + n, sizeof ei->msg - (size_t)n, ": %s",
+        snprintf(out.msg + n, sizeof out.msg - (size_t)n, ": %s",
                  strerror_r(sys, text, sizeof text));
     }
+    *ei = out;
 }
 
 enum td_err err_set(struct errinfo *ei, enum td_err e, const char *fmt, ...)

@@ -1,5 +1,7 @@
 #include "mdm/base/hex.h"
 
+#include "mdm/base/str.h"
+
 void hex_enc(struct span s, char *out)
 {
     static const char digits[] = "0123456789abcdef";
@@ -18,23 +20,12 @@ char *hex_str(struct arena *a, struct span s)
     return out;
 }
 
-static int digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 enum td_err hex_dec(struct span s, uint8_t *out, size_t n)
 {
     if (s.n != 2 * n)
         return TD_PARSE;
     for (size_t i = 0; i < n; i++) {
-        int hi = digit(s.p[2 * i]), lo = digit(s.p[2 * i + 1]);
+        int hi = str_hexdigit(s.p[2 * i]), lo = str_hexdigit(s.p[2 * i + 1]);
         if (hi < 0 || lo < 0)
             return TD_PARSE;
         out[i] = (uint8_t)(hi << 4 | lo);

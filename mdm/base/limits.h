@@ -19,7 +19,9 @@
     LIMIT(BODY_PROFILE, 8388608, "raw commands with a profile inside")                             \
     LIMIT(PLIST_DEPTH, 32, "Apple's deepest payload has 12 levels")                                \
     LIMIT(PLIST_NODES, 200000, "the largest answers have some 50,000")                             \
+    LIMIT(PLIST_BYTES, 16777216, "text and data of a binary list, counted at each reference")      \
     LIMIT(JSON_DEPTH, 32, "API bodies have under 6 levels")                                        \
+    LIMIT(JSON_NODES, 100000, "a parsed node takes some 250 bytes, an empty object 3")             \
     LIMIT(CBOR_DEPTH, 8, "an attestation object has 4 levels")                                     \
     LIMIT(CBOR_ITEMS, 1024, "an attestation object has under 20")                                  \
     LIMIT(ATTOBJ, 32768, "two certificates, about 1.5 KiB")                                        \

@@ -61,7 +61,9 @@ struct req {
 /* The first header of that name (ASCII case-insensitive), or the empty span with *found false. */
 struct span req_header(const struct req *r, const char *name, bool *found);
 
-/* The percent-decoded value of a query parameter, in the arena; empty with *found false. */
+/* The value of the first query parameter of that name, in the arena; empty with *found false.
+ * Percent escapes and + (a space) are decoded; a broken escape and %00 stay as they are, so that a
+ * value never holds a NUL. A raw + is to be had from r->query alone. `found` may be NULL. */
 struct span req_query(const struct req *r, const char *name, bool *found);
 
 #define RESP_HEADERS_MAX 12

@@ -13,7 +13,8 @@ enum route_access {
 };
 
 enum route_flags {
-    ROUTE_INLINE = 1 /* short and never blocking: runs on the listener's thread */
+    ROUTE_INLINE = 1,  /* short and never blocking: runs on the listener's thread */
+    ROUTE_RAW_TAIL = 2 /* the {*} may hold "//" and %2F (base64 in an OCSP GET) */
 };
 
 typedef enum td_err (*route_fn)(const struct req *, struct resp *, struct errinfo *);

@@ -43,7 +43,15 @@ extern const struct store_stmts core_stmts;
 /* Starts the push pump and the last-seen writer (two threads). */
 TD_NODISCARD enum td_err core_open(const struct core_conf *conf, struct core **ret,
                                    struct errinfo *ei);
-void core_close(struct core *c);
+void core_close(struct core *c); /* writes what is pending, joins, frees; NULL is fine */
+
+/* Looks at the push outbox now, not at its next turn (2 s): for callers of core_leave, behind their
+ * commit. Any thread. */
+void core_wake(struct core *c);
+
+/* The reason on the one deliberate path of unenrolment (MB-3, MB-4): the edge answers it with 403
+ * and the body com.apple.unrecognized.device, and nothing else with that body. */
+#define CORE_REASON_UNRECOGNIZED "device-unrecognized"
 
 /* Who speaks: the certificate whose possession the transport or the Mdm-Signature proved. */
 struct core_ident {

@@ -18,8 +18,11 @@ void key_auto_free(struct key **k);
 
 enum key_type key_type(const struct key *k);
 int key_bits(const struct key *k);
+/* The same public key (canonical form); false when one is NULL. */
+bool key_equal(const struct key *a, const struct key *b);
 
-/* From DER SubjectPublicKeyInfo; trailing bytes are refused. */
+/* From DER SubjectPublicKeyInfo; trailing bytes are refused. RSA of 1024 to 4096 bit and named
+ * curves; types that OpenSSL alone knows become KEY_OTHER. TD_PARSE, TD_UNSUPPORTED. */
 TD_NODISCARD enum td_err key_from_spki(struct span der, struct key **ret, struct errinfo *ei);
 
 /* From the members of a JWK: EC coordinates (exactly the curve's size, on the curve), RSA modulus
@@ -57,7 +60,8 @@ TD_NODISCARD enum td_err key_verify(const struct key *k, enum digest_alg alg, st
 
 /* Verifies a JWS signature (RFC 7518 section 3.4: R || S, fixed size). For P-256 alone it also
  * takes a signature of 60 to 63 bytes from Apple clients that strip leading zero octets of R or S
- * (iOS 16-17): each split with |r|,|s| <= 32 is tried. All other sizes are refused unseen. */
+ * (iOS 16-17): each split with |r|,|s| <= 32 is tried. All other sizes are refused unseen, and so
+ * is a digest that is not the curve's own (ES256, ES384, ES512). */
 TD_NODISCARD enum td_err key_verify_jws_ecdsa(const struct key *k, enum digest_alg alg,
                                               struct span data, struct span sig,
                                               struct errinfo *ei);

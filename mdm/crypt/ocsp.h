@@ -22,7 +22,8 @@ struct ocsp_req {
 
 /* Parses a request; spans live in the arena. TD_PARSE (malformedRequest): not well-formed, no or
  * over OCSP_IDS_MAX ids, a nonce of 0 or over 128 octets; a CertID with another hash is kept with
- * hash DIGEST_MAX (answer unauthorized). A signature on the request is ignored. */
+ * hash DIGEST_MAX (answer unauthorized). An unknown critical extension is TD_PARSE too; a
+ * signature on the request is ignored. */
 TD_NODISCARD enum td_err ocsp_req_parse(struct span der, struct arena *a, struct ocsp_req *ret,
                                         struct errinfo *ei);
 
@@ -33,7 +34,7 @@ struct ocsp_single {
     enum ocsp_status status;
     int64_t revoked_at;
     int reason;                 /* RFC 5280 CRLReason, -1 for none */
-    int64_t this_update, next_update;
+    int64_t this_update, next_update; /* next_update 0: left out */
 };
 
 struct ocsp_resp_spec {
@@ -44,13 +45,14 @@ struct ocsp_resp_spec {
 };
 
 /* A signed successful response by a delegated responder, its certificate included, responder by
- * key hash. DER in the arena. */
+ * key hash. DER in the arena. TD_INVAL for no or over OCSP_IDS_MAX answers or an unknown reason.
+ * That `key` is the certificate's own is the caller's to see to, once, when it loads them. */
 TD_NODISCARD enum td_err ocsp_resp_build(const struct ocsp_resp_spec *spec,
                                          const struct cert *responder, const struct key *key,
                                          struct arena *a, struct span *ret, struct errinfo *ei);
 
 /* The five bytes of an unsigned error response: 1 malformedRequest, 2 internalError, 3 tryLater,
- * 6 unauthorized. Static. */
+ * 6 unauthorized; anything else reads as 2. Static. */
 struct span ocsp_error(int status);
 
 #endif

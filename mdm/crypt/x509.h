@@ -12,10 +12,16 @@ void cert_free(struct cert *c);
 void cert_auto_free(struct cert **c);
 #define cert_auto __attribute__((cleanup(cert_auto_free))) struct cert
 
-/* Parses exactly one DER certificate (trailing bytes are TD_PARSE). */
+/* Parses exactly one certificate in strict DER (trailing bytes are TD_PARSE, over 64 KiB is
+ * TD_LIMIT). The key and OpenSSL's own form are made on first use only, so that parsing is cheap;
+ * what OpenSSL alone can refuse is refused by trust_verify. */
 TD_NODISCARD enum td_err cert_parse(struct span der, struct cert **ret, struct errinfo *ei);
 /* The first certificate of a PEM text. */
 TD_NODISCARD enum td_err cert_from_pem(struct span pem, struct cert **ret, struct errinfo *ei);
+/* The first `max` certificates of a PEM text, in order, at least one; each is owned by the
+ * caller. TD_PARSE (and none returned) when one of them is malformed. */
+TD_NODISCARD enum td_err cert_all_from_pem(struct span pem, struct cert **ret, size_t max,
+                                           size_t *ret_n, struct errinfo *ei);
 
 struct span cert_der(const struct cert *c);        /* borrowed from the cert */
 struct span cert_serial(const struct cert *c);     /* content octets of the INTEGER */
@@ -49,7 +55,8 @@ struct csr {
 
 /* Parses one DER PKCS#10 request and verifies its self-signature (proof of possession). The
  * subject and the requested extensions are ignored: the server writes the certificate. TD_PARSE,
- * TD_CRYPTO (bad signature), TD_UNSUPPORTED (key type). */
+ * TD_LIMIT (over LIMIT_CSR), TD_CRYPTO (bad signature), TD_UNSUPPORTED (a key that is not P-256,
+ * P-384, P-521, RSA of 2048 to 4096 bit or Ed25519; SHA-1 and RSA-PSS signatures). */
 TD_NODISCARD enum td_err csr_parse(struct span der, struct arena *a, struct csr *ret,
                                    struct errinfo *ei);
 void csr_free(struct csr *c);
@@ -63,9 +70,14 @@ TD_NODISCARD enum td_err trust_new(struct cert *const *roots, size_t n, struct t
 void trust_free(struct trust *t);
 
 struct trust_opts {
-    int64_t at;          /* verification time */
+    int64_t at;          /* verification time; notAfter itself counts as expired */
     bool no_time;        /* ignore validity periods (MB-30) */
     const char *purpose; /* "sslclient", "any" */
+    /* Do not ask for key identifiers, which RFC 5280 section 4.2.1.1 demands and which Apple's
+     * attestation leaves lack (no AKI). Everything else stays strict. */
+    bool lax_ids;
+    /* Take SHA-1 signatures and keys of under 112 bit (RSA-1024): Apple's device CAs (MB-33). */
+    bool weak_algs;
 };
 
 /* Builds and verifies leaf <- chain... <- a root, strictly (X509_V_FLAG_X509_STRICT, no partial
@@ -74,7 +86,8 @@ TD_NODISCARD enum td_err trust_verify(const struct trust *t, const struct cert *
                                       const struct cert *const *chain, size_t nchain,
                                       const struct trust_opts *o, struct errinfo *ei);
 
-/* Verifies the signature of one certificate by another's key, and that the names chain. */
+/* Verifies the signature of one certificate by another's key, and that the names chain octet by
+ * octet. TD_CRYPTO, or TD_UNSUPPORTED for SHA-1, RSA-PSS and unknown algorithms. */
 TD_NODISCARD enum td_err cert_check_issued(const struct cert *c, const struct cert *issuer,
                                            struct errinfo *ei);
 

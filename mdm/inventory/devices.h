@@ -10,6 +10,9 @@
 
 extern const struct store_stmts inventory_stmts;
 
+#define INV_TEXT_MAX 256       /* bytes of a name, model or owner */
+#define INV_IMPORT_ROWS 500000 /* rows of one file */
+
 /* Strings live in the arena they were read into, or are the caller's. */
 struct inv_device {
     const char *serial, *name, *model, *owner, *source;
@@ -38,12 +41,16 @@ TD_NODISCARD enum td_err inv_get(struct tx *tx, const char *serial, struct arena
                                  struct inv_device *ret, struct errinfo *ei);
 
 /* Creates or changes. if_match: the rev the caller saw, -1 for any, 0 to create only; TD_CONFLICT
- * with http 412 otherwise. *ret_created tells which. Audited. */
+ * with http 412 otherwise. *ret_created tells which. Audited. What equals the stored row changes
+ * nothing, its rev included. NULL strings count as ""; rev and the times of *d are not read.
+ * TD_INVAL with reason "invalid-serial" or "invalid-text". */
 TD_NODISCARD enum td_err inv_put(struct inventory *inv, const struct inv_device *d,
                                  int64_t if_match, const char *actor, int64_t *ret_rev,
                                  bool *ret_created, struct errinfo *ei);
 
-/* Removes a device; everything it holds ends in the same transaction. */
+/* Removes a device; everything it holds ends in the same transaction. TD_NOTFOUND when not listed,
+ * if_match as in inv_put; the error of a subscriber undoes it all. The row is gone when the
+ * subscribers run. */
 TD_NODISCARD enum td_err inv_delete(struct inventory *inv, const char *serial, int64_t if_match,
                                     const char *actor, struct errinfo *ei);
 
@@ -56,8 +63,9 @@ struct inv_import {
     size_t line; /* of the first error */
 };
 
-/* CSV (RFC 4180) with a header row naming at least "serial", further "name", "model", "owner".
- * All or nothing: an error names its line. Devices not in the file stay. */
+/* CSV (RFC 4180) with a header row naming at least "serial", further "name", "model", "owner"
+ * (other columns are refused). All or nothing: an error names its line. Devices not in the file
+ * stay, and so does what a device has in a column the file lacks. One write transaction. */
 TD_NODISCARD enum td_err inv_import_csv(struct inventory *inv, struct span csv, const char *source,
                                         const char *actor, struct inv_import *ret,
                                         struct errinfo *ei);

@@ -1,4 +1,5 @@
-/* Why a device was refused, or what it was given: kept because the device throws the reason away. */
+/* Why a device was refused, or what it was given: kept because the device throws the reason away.
+ */
 #ifndef TD_STORE_ATTEMPTS_H
 #define TD_STORE_ATTEMPTS_H
 
@@ -23,9 +24,9 @@ struct attempt {
 TD_NODISCARD enum td_err attempt_add(struct tx *tx, const struct attempt *t, struct errinfo *ei);
 
 /* Newest first, ids below `before` (INT64_MAX for the newest), at most `max`; serial NULL = all. */
-TD_NODISCARD enum td_err attempt_list(struct tx *tx, const char *serial, int64_t before,
-                                      size_t max, struct arena *a, struct attempt **ret,
-                                      size_t *ret_n, struct errinfo *ei);
+TD_NODISCARD enum td_err attempt_list(struct tx *tx, const char *serial, int64_t before, size_t max,
+                                      struct arena *a, struct attempt **ret, size_t *ret_n,
+                                      struct errinfo *ei);
 
 /* Deletes at most `max` rows older than `before_time`. */
 TD_NODISCARD enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max,

@@ -31,11 +31,12 @@ struct store_stmts {
 };
 
 struct store_conf {
-    const char *url;  /* "sqlite:/path/to/file" */
-    unsigned readers; /* reading connections */
-    unsigned batch;   /* most jobs in one commit */
-    unsigned queue;   /* most jobs waiting: beyond it TD_BUSY */
-    bool sync_full;   /* synchronous=FULL; false only in throw-away tests */
+    const char *url;       /* "sqlite:/path/to/file" */
+    unsigned readers;      /* reading connections */
+    unsigned batch;        /* most jobs in one commit */
+    unsigned queue;        /* most jobs waiting: beyond it TD_BUSY */
+    unsigned read_wait_ms; /* most wait for a reading connection; 0 means 5000 */
+    bool sync_full;        /* synchronous=FULL; false only in throw-away tests */
     const struct store_stmts *sets;
     size_t nsets;
     const struct clock *clock;
@@ -56,12 +57,14 @@ enum td_err store_ping(struct store *s, struct errinfo *ei);
  * and its ctx, which it must fill from scratch. On error every statement of it is undone. */
 typedef enum td_err (*store_fn)(struct tx *tx, void *ctx, struct errinfo *ei);
 
-/* Runs fn on the writer; blocks until durable or undone. Never call it from inside a job. No
- * cryptography and no I/O inside fn: the writer is one thread. */
+/* Runs fn on the writer; blocks until durable or undone. A job's own error comes back unchanged;
+ * TD_BUSY when the queue is full; TD_DB or TD_IO when the commit failed and nothing was changed.
+ * Never call it (nor store_read) from inside a write job: TD_INTERNAL. No cryptography and no I/O
+ * inside fn: the writer is one thread. */
 TD_NODISCARD enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
 
-/* Runs fn in a read-only snapshot on this thread; a write statement fails. Waits (bounded) for a
- * connection: TD_BUSY when none becomes free in 5 s. */
+/* Runs fn in a read-only snapshot on this thread; a write statement fails. Waits (bounded,
+ * read_wait_ms) for a connection: TD_BUSY when none becomes free. */
 TD_NODISCARD enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
 
 /* --- statements inside a job --------------------------------------------------------------- */
@@ -75,6 +78,10 @@ struct sval {
     struct span s;
 };
 
+/* True for UTF-8 (RFC 3629: no surrogates, no overlong forms) without NUL: what a text parameter
+ * must be, as one of the engines takes nothing else. Other text is TD_INVAL. */
+bool store_text_valid(struct span s);
+
 #define SV_NULL ((struct sval){.kind = SVAL_NULL})
 #define SV_INT(v) ((struct sval){.kind = SVAL_INT, .i = (int64_t)(v)})
 #define SV_TEXT(str) ((struct sval){.kind = SVAL_TEXT, .s = span_str(str)})
@@ -83,21 +90,30 @@ struct sval {
 /* NULL for a NULL string or empty span. */
 #define SV_TEXT0(str) ((str) ? SV_TEXT(str) : SV_NULL)
 #define SV_BLOB0(sp) ((sp).n ? SV_BLOB(sp) : SV_NULL)
-#define SV_LIST(...) (const struct sval[]){__VA_ARGS__}, TD_NITEMS(((const struct sval[]){__VA_ARGS__}))
+#define SV_LIST(...)                                                                               \
+    (const struct sval[]){__VA_ARGS__}, TD_NITEMS(((const struct sval[]){__VA_ARGS__}))
 
 /* Runs a statement without rows; *ret_changes (may be NULL) = rows changed. A unique violation is
- * TD_EXISTS. */
+ * TD_EXISTS. Arguments that do not fit `in` are TD_INTERNAL.
+ *
+ * A statement that failed in the database ends its job, as on one of the engines it ends the
+ * transaction: later statements fail and a job that returns TD_OK all the same gets TD_INTERNAL.
+ * A row that may exist already is INSERT ... ON CONFLICT, judged by *ret_changes. */
 TD_NODISCARD enum td_err tx_exec(struct tx *tx, const struct store_stmt *st,
                                  const struct sval *args, size_t nargs, int64_t *ret_changes,
                                  struct errinfo *ei);
 
-/* A cursor over rows. Always ended by cur_end (or by a cur_next that returned TD_NOTFOUND). */
+/* A cursor over rows. Always ended by cur_end (or by a cur_next that returned TD_NOTFOUND or an
+ * error; cur_end is harmless then). One statement has one open cursor in a job: a second is
+ * TD_INTERNAL. A column whose type is not its letter in `out` is TD_INTERNAL. */
 struct cur {
     void *impl; /* the engine's statement */
     struct tx *tx;
     const struct store_stmt *st;
+    bool single; /* by tx_row: there is no next row */
 };
 
+/* Starts a query; the first row comes with cur_next. The parameters are copied. */
 TD_NODISCARD enum td_err tx_query(struct tx *tx, const struct store_stmt *st,
                                   const struct sval *args, size_t nargs, struct cur *ret,
                                   struct errinfo *ei);
@@ -107,7 +123,8 @@ TD_NODISCARD enum td_err cur_next(struct cur *c, struct errinfo *ei);
 void cur_end(struct cur *c);
 
 /* Column i of the current row. Text and blobs are valid until the next cur_next/cur_end; the _dup
- * forms copy into the arena (NULL / {NULL,0} for SQL NULL; an allocation failure also gives NULL).*/
+ * forms copy into the arena (NULL / {NULL,0} for SQL NULL; an allocation failure also gives
+ * NULL).*/
 bool cur_is_null(const struct cur *c, int i);
 int64_t cur_int(const struct cur *c, int i);
 struct span cur_span(const struct cur *c, int i);
@@ -115,8 +132,7 @@ char *cur_dup(const struct cur *c, int i, struct arena *a);
 struct span cur_span_dup(const struct cur *c, int i, struct arena *a);
 
 /* The single row of a query: TD_OK with *ret on it (call cur_end), TD_NOTFOUND without rows. */
-TD_NODISCARD enum td_err tx_row(struct tx *tx, const struct store_stmt *st,
-                                const struct sval *args, size_t nargs, struct cur *ret,
-                                struct errinfo *ei);
+TD_NODISCARD enum td_err tx_row(struct tx *tx, const struct store_stmt *st, const struct sval *args,
+                                size_t nargs, struct cur *ret, struct errinfo *ei);
 
 #endif

@@ -5,37 +5,53 @@
 #include "mdm/base/arena.h"
 #include "mdm/base/buf.h"
 
+/* libjansson exports these names with another meaning and would bind to ours otherwise. */
+#define json_real wire_json_real
+#define json_array wire_json_array
+
 struct json; /* a value; borrowed from the tree, which is freed with the arena */
 
-/* One value; depth <= LIMIT_JSON_DEPTH, duplicate members, trailing bytes, NUL and invalid UTF-8
- * are refused with the position. Numbers: integers in 64 bits, else TD_PARSE when out of range. */
+/* One value; depth <= LIMIT_JSON_DEPTH, nodes <= LIMIT_JSON_NODES, duplicate members, trailing
+ * bytes, NUL and invalid UTF-8 are refused with the position. Numbers: integers in 64 bits, else
+ * TD_PARSE when out of range. */
 TD_NODISCARD enum td_err json_parse(struct span s, struct arena *a, struct json **ret,
                                     struct errinfo *ei);
 
-enum json_kind { JSON_K_NULL, JSON_K_BOOL, JSON_K_INT, JSON_K_REAL, JSON_K_STR, JSON_K_ARRAY, JSON_K_OBJECT };
+enum json_kind {
+    JSON_K_NULL,
+    JSON_K_BOOL,
+    JSON_K_INT,
+    JSON_K_REAL,
+    JSON_K_STR,
+    JSON_K_ARRAY,
+    JSON_K_OBJECT
+};
 
-enum json_kind json_kind(const struct json *v);
+enum json_kind json_kind(const struct json *v);                    /* NULL reads as JSON_K_NULL */
 struct json *json_member(const struct json *obj, const char *key); /* NULL: absent or no object */
-size_t json_size(const struct json *v); /* elements or members, else 0 */
+size_t json_size(const struct json *v);                            /* elements or members, else 0 */
 struct json *json_element(const struct json *array, size_t i);
-/* The i-th member; *ret_key borrowed. NULL behind the end. O(n) for each call: for small objects. */
+/* The i-th member; *ret_key borrowed. NULL behind the end. O(n) for each call: for small objects.
+ */
 struct json *json_member_at(const struct json *obj, size_t i, const char **ret_key);
 
-/* Typed access: TD_NOTFOUND when absent, TD_PARSE when of another type. Borrowed strings. */
+/* Typed access (*ret is untouched on failure): TD_NOTFOUND when absent, TD_PARSE when of another
+ * type. Borrowed strings. */
 TD_NODISCARD enum td_err json_get_str(const struct json *obj, const char *key, const char **ret);
 TD_NODISCARD enum td_err json_get_int(const struct json *obj, const char *key, int64_t *ret);
 TD_NODISCARD enum td_err json_get_bool(const struct json *obj, const char *key, bool *ret);
 /* The value itself; NULL when v is NULL or no string. */
 const char *json_str(const struct json *v);
-int64_t json_int(const struct json *v);  /* 0 when not an integer */
+int64_t json_int(const struct json *v); /* 0 when not an integer */
 double json_real(const struct json *v);
 bool json_bool(const struct json *v);
 
-/* Refuses members whose names are not in the NULL-terminated list. */
+/* Refuses members whose names are not in the NULL-terminated list, and what is no object. */
 TD_NODISCARD enum td_err json_only(const struct json *obj, const char *const *names,
                                    struct errinfo *ei);
 
-/* --- writing: commas and escapes are the writer's business --- */
+/* --- writing: commas and escapes are the writer's business; bytes that are no UTF-8 become U+FFFD.
+ * Errors stick in the buffer: check b->err (or the last append) once at the end. --- */
 struct json_w {
     struct buf *b;
     bool comma;
@@ -43,10 +59,10 @@ struct json_w {
 };
 
 void json_w_init(struct json_w *w, struct buf *b);
-void json_open(struct json_w *w);                    /* { as an element or the root */
+void json_open(struct json_w *w); /* { as an element or the root */
 void json_open_key(struct json_w *w, const char *key);
 void json_close(struct json_w *w);
-void json_array(struct json_w *w);                   /* [ */
+void json_array(struct json_w *w); /* [ */
 void json_array_key(struct json_w *w, const char *key);
 void json_array_end(struct json_w *w);
 void json_kv_str(struct json_w *w, const char *key, const char *v); /* NULL writes null */

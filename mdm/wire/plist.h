@@ -6,7 +6,10 @@
 #include "mdm/base/arena.h"
 #include "mdm/base/buf.h"
 
-struct plist; /* a node; the root owns the tree */
+/* libplist exports this name with another meaning; a shared library binds to ours otherwise. */
+#define plist_new_dict wire_plist_new_dict
+
+struct plist; /* a node; it, its keys and values live in the arena of its root */
 
 enum plist_type {
     PLIST_T_DICT,
@@ -20,20 +23,23 @@ enum plist_type {
     PLIST_T_OTHER
 };
 
-/* Bounds a document of either form without building it: LIMIT_PLIST_DEPTH, LIMIT_PLIST_NODES, no
- * DTD internal subset, no entities but the five, all binary offsets and references inside, no
- * cycle, references counted with their repetitions. TD_PARSE or TD_LIMIT. */
+/* Bounds a document of either form without building it: LIMIT_PLIST_DEPTH (nested dicts and
+ * arrays), LIMIT_PLIST_NODES (values and keys), no DTD internal subset, no entities but the five,
+ * UTF-8 alone, all binary offsets and references inside, no cycle, references counted with their
+ * repetitions (their bytes too: LIMIT_PLIST_BYTES). TD_PARSE or TD_LIMIT. */
 TD_NODISCARD enum td_err plist_guard(struct span s, struct errinfo *ei);
 
-/* Guards and parses XML or binary; the root is freed with the arena. */
+/* Guards and parses XML or binary; the root is freed with the arena. A key twice in a dict is
+ * TD_PARSE. Text that is not Unicode is repaired with U+FFFD. TD_NOMEM when the arena is full. */
 TD_NODISCARD enum td_err plist_parse(struct span s, struct arena *a, struct plist **ret,
                                      struct errinfo *ei);
 
 enum plist_type plist_type(const struct plist *p);
 
-/* A member of a dict, NULL when absent or when p is NULL or not a dict. */
+/* A member of a dict, NULL when absent or when p is NULL or not a dict. O(members). */
 struct plist *plist_get(const struct plist *p, const char *key);
-/* Members by position; *ret_key (may be NULL) is in the arena. NULL behind the end. */
+/* Members by position, O(1); ret_key may be NULL; *ret_key is in the arena `a`. NULL behind the
+ * end, and when out of memory for the key. */
 size_t plist_count(const struct plist *p); /* of a dict or array, else 0 */
 struct plist *plist_at(const struct plist *array, size_t i);
 struct plist *plist_member(const struct plist *dict, size_t i, struct arena *a, char **ret_key);
@@ -49,13 +55,14 @@ TD_NODISCARD enum td_err plist_bool(const struct plist *d, const char *key, bool
 /* The value of a node itself. */
 TD_NODISCARD enum td_err plist_str_val(const struct plist *p, struct arena *a, const char **ret);
 
-/* --- building: every call returns NULL / TD_NOMEM without memory; children belong to the parent */
+/* --- building: every call returns NULL / TD_NOMEM without memory; children belong to the parent.
+ * A key that exists is replaced where it stands. TD_INVAL (NULL) when d is no dict / array. */
 struct plist *plist_new_dict(struct arena *a); /* a root, freed with the arena */
 enum td_err plist_set_str(struct plist *d, const char *key, const char *v);
 enum td_err plist_set_data(struct plist *d, const char *key, struct span v);
 enum td_err plist_set_int(struct plist *d, const char *key, int64_t v);
 enum td_err plist_set_bool(struct plist *d, const char *key, bool v);
-struct plist *plist_add_dict(struct plist *d, const char *key);  /* new empty child */
+struct plist *plist_add_dict(struct plist *d, const char *key); /* new empty child */
 struct plist *plist_add_array(struct plist *d, const char *key);
 struct plist *plist_push_dict(struct plist *array);
 struct plist *plist_push_array(struct plist *array);

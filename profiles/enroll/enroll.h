@@ -39,6 +39,8 @@ struct enroll_conf {
 struct enroll;
 extern const struct store_stmts enroll_stmts;
 
+/* TD_INVAL: a URL that is not https:// or ends in a slash, a key size or lifetime out of range, an
+ * op that is not bound. Borrows what conf points to. */
 TD_NODISCARD enum td_err enroll_open(const struct enroll_conf *conf, struct enroll **ret,
                                      struct errinfo *ei);
 void enroll_close(struct enroll *e);
@@ -64,6 +66,9 @@ TD_NODISCARD enum td_err enroll_compose(struct enroll *e, const char *serial,
 /* Ends the open invitations of a device that leaves. */
 TD_NODISCARD enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now,
                                        struct errinfo *ei);
+
+/* Deletes invitations that ended more than 30 days before `now`, at most `max`. */
+TD_NODISCARD enum td_err enroll_clean(struct tx *tx, int64_t now, size_t max, struct errinfo *ei);
 
 /* GET /enroll/{token} on the public listener; ctx is the struct enroll. */
 extern const struct route enroll_routes[];

@@ -20,7 +20,7 @@ struct api {
     const struct attest_roots *roots;
 };
 
-extern const struct store_stmts api_stmts;
+extern const struct store_stmts api_stmts; /* api_sql.h names them */
 extern const struct route api_routes[]; /* ctx is the struct api */
 extern const size_t api_nroutes;
 

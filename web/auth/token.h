@@ -17,14 +17,26 @@ struct token_auth {
     const struct clock *clock;
 };
 
-/* Creates a token; the text is returned once. scopes: space-separated words, "admin" holds all.
- * ttl 0 = no expiry. ret_id holds RNG_ID_SIZE. */
+/* Creates a token; the text is returned once. scopes: space-separated words of the table in
+ * token.c, "admin" holds all; an unknown one is TD_INVAL. ttl in seconds, 0 = no expiry. Audited. */
 TD_NODISCARD enum td_err token_create(struct store *s, const struct clock *clock, struct rng *rng,
                                       const char *name, const char *scopes, int64_t ttl,
                                       const char *actor, char ret_id[static RNG_ID_SIZE],
                                       char ret_text[static TOKEN_TEXT_SIZE], struct errinfo *ei);
 TD_NODISCARD enum td_err token_delete(struct store *s, const struct clock *clock, const char *id,
                                       const char *actor, struct errinfo *ei);
+
+/* A token as listed; strings live in the arena. expires_at 0: never. */
+struct token {
+    const char *id, *name, *scopes;
+    int64_t created_at, expires_at;
+};
+
+/* Tokens with an id behind `after` ("" for the start), at most `max`. */
+TD_NODISCARD enum td_err token_list(struct tx *tx, const char *after, size_t max, struct arena *a,
+                                    struct token **ret, size_t *ret_n, struct errinfo *ei);
+
+TD_NODISCARD enum td_err token_count(struct tx *tx, int64_t *ret, struct errinfo *ei);
 
 /* The http_hooks.authorize of the API: checks "Authorization: Bearer td_..." and the route's
  * scope; fills req->principal. ctx is a struct token_auth. TD_UNAUTH carries the challenge. */

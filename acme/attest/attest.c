@@ -1,0 +1,68 @@
+#include "acme/attest/attest.h"
+
+#include "acme/attest/apple.h"
+#include "acme/attest/attobj.h"
+#include "acme/attest/facts.h"
+#include "acme/attest/refuse.h"
+#include "mdm/base/limits.h"
+
+typedef enum td_err (*format_fn)(const struct attest_roots *roots, struct span att_stmt,
+                                 const struct attest_expect *want, struct arena *a,
+                                 struct attest_result *ret, struct errinfo *ei);
+
+/* The switchboard: a format without a verifier is known, and off. */
+static const struct format {
+    const char *name;
+    format_fn verify;
+} formats[] = {
+    {"apple", attest_apple},
+    {"step", NULL},
+    {"tpm", NULL},
+    {"android-key", NULL},
+};
+
+static const struct format *format_find(struct span name)
+{
+    for (size_t i = 0; i < TD_NITEMS(formats); i++)
+        if (span_eq_str(name, formats[i].name))
+            return &formats[i];
+    return NULL;
+}
+
+bool attest_format_enabled(struct span fmt, bool *ret_known)
+{
+    const struct format *f = format_find(fmt);
+    if (ret_known)
+        *ret_known = f != NULL;
+    return f && f->verify;
+}
+
+enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
+                          const struct attest_expect *want, struct arena *a,
+                          struct attest_result *ret, struct errinfo *ei)
+{
+    *ret = (struct attest_result){.facts = {.sip = -1, .kexts = -1}};
+    if (!want->freshness.n || !want->serial || !want->serial[0])
+        return err_set(ei, TD_INVAL, "an attestation is verified against a serial and freshness");
+    if (att_obj.n > LIMIT_ATTOBJ)
+        return attest_refuse(ei, "cbor-malformed", "the attestation object has over %d bytes",
+                             LIMIT_ATTOBJ);
+    digest_sha256(att_obj, ret->sha256);
+    struct attobj o;
+    TD_TRY(attobj_parse(att_obj, &o, ei));
+    const struct format *f = format_find(o.fmt);
+    if (!f)
+        return attest_refuse(ei, "format-not-enabled", "the attestation format is unknown");
+    if (!f->verify)
+        return attest_refuse(ei, "format-not-enabled", "the attestation format %s is not enabled",
+                             f->name);
+    return f->verify(roots, o.att_stmt, want, a, ret, ei);
+}
+
+void attest_result_free(struct attest_result *r)
+{
+    if (!r)
+        return;
+    cert_free(r->leaf);
+    r->leaf = NULL;
+}

@@ -1,0 +1,112 @@
+#include "acme/ca/client_id.h"
+
+#include "mdm/crypt/digest.h"
+
+enum { STMT_ADD, STMT_GET, STMT_CLAIM, STMT_CONSUME, STMT_CANCEL, STMT_CLEAN, STMT_MAX };
+
+static const struct store_stmt stmts[STMT_MAX] = {
+    [STMT_ADD] = {"client_id.add",
+                  "INSERT INTO client_ids (hash, serial, profile, created_at, expires_at) "
+                  "VALUES (?1, ?2, ?3, ?4, ?5)",
+                  "bttii", ""},
+    [STMT_GET] = {"client_id.get",
+                  "SELECT serial, profile, expires_at, order_id FROM client_ids WHERE hash = ?1",
+                  "b", "ttiT"},
+    [STMT_CLAIM] = {"client_id.claim",
+                    "UPDATE client_ids SET order_id = ?2 "
+                    "WHERE hash = ?1 AND order_id IS NULL AND expires_at > ?3",
+                    "bti", ""},
+    [STMT_CONSUME] = {"client_id.consume",
+                      "UPDATE client_ids SET consumed_at = ?2 "
+                      "WHERE order_id = ?1 AND consumed_at IS NULL",
+                      "ti", ""},
+    [STMT_CANCEL] = {"client_id.cancel",
+                     "UPDATE client_ids SET expires_at = ?2 "
+                     "WHERE serial = ?1 AND consumed_at IS NULL AND expires_at > ?2",
+                     "ti", ""},
+    [STMT_CLEAN] = {"client_id.clean",
+                    "DELETE FROM client_ids WHERE hash IN (SELECT hash FROM client_ids "
+                    "WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                    "ii", ""},
+};
+
+const struct store_stmts client_id_stmts = {stmts, STMT_MAX};
+
+static struct span hash_of(const char *id, uint8_t out[static SHA256_SIZE])
+{
+    digest_sha256(span_str(id), out);
+    return span_of(out, SHA256_SIZE);
+}
+
+enum td_err client_id_add(struct tx *tx, const char *id, const char *serial, const char *profile,
+                          int64_t now, int64_t expires, struct errinfo *ei)
+{
+    uint8_t h[SHA256_SIZE];
+    return tx_exec(tx, &stmts[STMT_ADD],
+                   SV_LIST(SV_BLOB(hash_of(id, h)), SV_TEXT(serial), SV_TEXT(profile), SV_INT(now),
+                           SV_INT(expires)),
+                   NULL, ei);
+}
+
+static enum td_err refuse(struct errinfo *ei, const char *reason, const char *text)
+{
+    err_reason(ei, TD_FORBIDDEN, reason, "%s", text);
+    if (ei)
+        ei->acme = "rejectedIdentifier";
+    return TD_FORBIDDEN;
+}
+
+static enum td_err refuse_unknown(struct errinfo *ei)
+{
+    return refuse(ei, "client-id-unknown", "the ClientIdentifier is not one of ours");
+}
+
+enum td_err client_id_claim(struct tx *tx, const char *id, const char *profile,
+                            const char *order_id, int64_t now, struct arena *a,
+                            struct client_id *ret, struct errinfo *ei)
+{
+    uint8_t h[SHA256_SIZE];
+    struct span hash = hash_of(id, h);
+    struct cur c;
+    enum td_err e = tx_row(tx, &stmts[STMT_GET], SV_LIST(SV_BLOB(hash)), &c, ei);
+    if (e == TD_NOTFOUND)
+        return refuse_unknown(ei);
+    TD_TRY(e);
+    struct client_id found = {cur_dup(&c, 0, a), cur_dup(&c, 1, a)};
+    bool expired = cur_int(&c, 2) <= now, used = !cur_is_null(&c, 3);
+    cur_end(&c);
+    if (!found.serial || !found.profile)
+        return err_set(ei, TD_NOMEM, "no memory");
+    if (strcmp(found.profile, profile) != 0) /* another profile's is none of this one's */
+        return refuse_unknown(ei);
+    *ret = found;
+    if (used)
+        return refuse(ei, "client-id-used", "the ClientIdentifier was used already");
+    if (expired)
+        return refuse(ei, "client-id-expired", "the ClientIdentifier has expired");
+    int64_t n = 0;
+    TD_TRY(tx_exec(tx, &stmts[STMT_CLAIM], SV_LIST(SV_BLOB(hash), SV_TEXT(order_id), SV_INT(now)),
+                   &n, ei));
+    /* another node took it between the two statements */
+    return n == 1 ? TD_OK : refuse(ei, "client-id-used", "the ClientIdentifier was used already");
+}
+
+enum td_err client_id_consume(struct tx *tx, const char *order_id, int64_t now, struct errinfo *ei)
+{
+    int64_t n = 0;
+    TD_TRY(tx_exec(tx, &stmts[STMT_CONSUME], SV_LIST(SV_TEXT(order_id), SV_INT(now)), &n, ei));
+    if (n == 0)
+        return err_reason(ei, TD_REPLAY, "client-id-used",
+                          "the order's ClientIdentifier was consumed already");
+    return TD_OK;
+}
+
+enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_CANCEL], SV_LIST(SV_TEXT(serial), SV_INT(now)), NULL, ei);
+}
+
+enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)), NULL, ei);
+}

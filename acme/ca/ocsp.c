@@ -1,0 +1,140 @@
+/* OCSP answers (RFC 6960, RFC 5019, RFC 9654). */
+#include "acme/ca/ca.h"
+
+#include "acme/ca/ca_int.h"
+#include "mdm/base/limits.h"
+#include "mdm/base/metrics.h"
+
+#define WINDOW 86400         /* thisUpdate to nextUpdate, nearly */
+#define WINDOW_UNKNOWN 300   /* a number not issued yet may be issued in a moment */
+#define BACKDATE 300         /* clients' clocks are behind */
+#define SERIAL_OCTETS_MAX 64 /* beyond it no certificate of ours; the signer's bound too */
+#define LIVE_MAX 64          /* of the signer's slots: issuing is never starved by questions */
+
+enum { MALFORMED = 1, INTERNAL_ERROR = 2, TRY_LATER = 3, UNAUTHORIZED = 6 };
+
+struct asked {
+    const struct ocsp_req *req;
+    struct ca_status status[OCSP_IDS_MAX];
+};
+
+/* Every status of the request from one snapshot. */
+static enum td_err read_statuses(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct asked *q = ctx;
+    for (size_t i = 0; i < q->req->nids; i++)
+        TD_TRY(ca_status_get(tx, q->req->ids[i].serial, &q->status[i], ei));
+    return TD_OK;
+}
+
+static bool ours(const struct ca *ca, const struct ocsp_certid *id)
+{
+    if (id->hash != DIGEST_SHA1 && id->hash != DIGEST_SHA256)
+        return false;
+    size_t n = digest_size(id->hash);
+    return span_eq(id->name_hash, span_of(ca->ids[id->hash].name, n)) &&
+           span_eq(id->key_hash, span_of(ca->ids[id->hash].key, n));
+}
+
+static struct ocsp_single single(const struct ocsp_certid *id, const struct ca_status *st,
+                                 int64_t now)
+{
+    struct ocsp_single s = {
+        .certid_der = id->der,
+        .status = !st->known    ? OCSP_UNKNOWN
+                  : st->revoked ? OCSP_REVOKED
+                                : OCSP_GOOD,
+        .reason = -1,
+        .this_update = now - BACKDATE,
+        .next_update = now + (st->known ? WINDOW : WINDOW_UNKNOWN),
+    };
+    if (s.status == OCSP_REVOKED) {
+        /* a node's clock may be ahead of another's: never a time to come */
+        s.revoked_at = st->revoked_at > now ? now : st->revoked_at;
+        s.reason = st->reason;
+    }
+    return s;
+}
+
+static enum td_err sign(struct ca *ca, const struct ocsp_single *s, size_t n, struct span nonce,
+                        struct arena *a, struct span *ret)
+{
+    struct errinfo ei;
+    enum td_err e = TD_BUSY;
+    if (atomic_fetch_add(&ca->live, 1) < LIVE_MAX)
+        e = signer_ocsp(ca->conf.signer, s, n, nonce, a, ret, &ei);
+    atomic_fetch_sub(&ca->live, 1);
+    if (e == TD_OK)
+        metrics_add(METRIC_OCSP_SIGNED, 1);
+    return e;
+}
+
+static void answer_error(struct ca_ocsp_answer *ret, int status)
+{
+    *ret = (struct ca_ocsp_answer){.der = ocsp_error(status)};
+}
+
+static void answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
+                          struct ca_ocsp_answer *ret)
+{
+    const struct ocsp_req *req = q->req;
+    int64_t now = clock_now(ca->conf.clock);
+    struct ocsp_single s[OCSP_IDS_MAX];
+    for (size_t i = 0; i < req->nids; i++)
+        s[i] = single(&req->ids[i], &q->status[i], now);
+    /* RFC 5019 section 2.1.1: one certificate, no nonce is what may be kept */
+    bool cacheable = req->nids == 1 && !req->has_nonce && s[0].status != OCSP_UNKNOWN;
+    struct ca_ocsp_answer ans = {
+        .cacheable = cacheable, .this_update = s[0].this_update, .next_update = s[0].next_update};
+    if (cacheable &&
+        ocsp_cache_get(ca->cache, &s[0], now, a, &ans.der, &ans.this_update, &ans.next_update)) {
+        *ret = ans;
+        return;
+    }
+    enum td_err e = sign(ca, s, req->nids, req->nonce, a, &ans.der);
+    if (e != TD_OK) {
+        bool away = e == TD_BUSY || e == TD_TIMEOUT;
+        answer_error(ret, away ? TRY_LATER : INTERNAL_ERROR);
+        return;
+    }
+    if (cacheable)
+        ocsp_cache_put(ca->cache, &s[0], ans.der);
+    *ret = ans;
+}
+
+void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+{
+    struct errinfo ei = {0};
+    struct ocsp_req *req = arena_alloc(a, sizeof *req);
+    metrics_add(METRIC_OCSP_REQUESTS, 1);
+    if (!req) {
+        answer_error(ret, INTERNAL_ERROR);
+        return;
+    }
+    enum td_err e = req_der.n > LIMIT_BODY_OCSP ? TD_LIMIT : ocsp_req_parse(req_der, a, req, &ei);
+    if (e != TD_OK) {
+        answer_error(ret, e == TD_NOMEM ? INTERNAL_ERROR : MALFORMED);
+        return;
+    }
+    for (size_t i = 0; i < req->nids; i++) {
+        if (req->ids[i].serial.n > SERIAL_OCTETS_MAX || !ours(ca, &req->ids[i])) {
+            answer_error(ret, UNAUTHORIZED);
+            return;
+        }
+    }
+    struct asked q = {.req = req};
+    if (store_read(ca->conf.store, read_statuses, &q, &ei) != TD_OK) {
+        answer_error(ret, TRY_LATER);
+        return;
+    }
+    answer_signed(ca, &q, a, ret);
+}
+
+struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age)
+{
+    struct ca_ocsp_answer ans;
+    ca_ocsp_answer(ca, req_der, a, &ans);
+    int64_t left = ans.cacheable ? ans.next_update - clock_now(ca->conf.clock) : 0;
+    *ret_max_age = left > 0 ? left : 0;
+    return ans.der;
+}

@@ -1,0 +1,173 @@
+#include "acme/ca/ca.h"
+
+#include "acme/ca/ca_int.h"
+
+enum { GOOD, REVOKED }; /* certificates.status */
+
+#define COLUMNS                                                                                    \
+    "serial, device_serial, profile, purpose, sha256, spki_sha256, der, not_before, not_after, "   \
+    "status, revoked_at, reason, order_id, evidence_id, created_at"
+#define COLUMN_TYPES "btttbbbiiiIITTi"
+
+enum { STMT_ADD, STMT_GET, STMT_BY_HASH, STMT_OF, STMT_REVOKE, STMT_STATUS, STMT_MAX };
+
+static const struct store_stmt stmts[STMT_MAX] = {
+    [STMT_ADD] = {"ca.record_add",
+                  "INSERT INTO certificates (serial, device_serial, profile, purpose, sha256, "
+                  "spki_sha256, der, not_before, not_after, status, order_id, evidence_id, "
+                  "created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)",
+                  "btttbbbiiTTi", ""},
+    [STMT_GET] = {"ca.record_get", "SELECT " COLUMNS " FROM certificates WHERE serial = ?1", "b",
+                  COLUMN_TYPES},
+    [STMT_BY_HASH] = {"ca.record_by_hash", "SELECT " COLUMNS " FROM certificates WHERE sha256 = ?1",
+                      "b", COLUMN_TYPES},
+    [STMT_OF] = {"ca.records_of",
+                 "SELECT " COLUMNS " FROM certificates WHERE device_serial = ?1 "
+                 "ORDER BY created_at DESC, not_after DESC, serial LIMIT ?2",
+                 "ti", COLUMN_TYPES},
+    [STMT_REVOKE] = {"ca.revoke_device",
+                     "UPDATE certificates SET status = 1, revoked_at = ?2, reason = ?3 "
+                     "WHERE device_serial = ?1 AND status = 0",
+                     "tii", ""},
+    [STMT_STATUS] = {"ca.status",
+                     "SELECT status, revoked_at, reason FROM certificates WHERE serial = ?1", "b",
+                     "iII"},
+};
+
+const struct store_stmts ca_stmts = {stmts, STMT_MAX};
+
+enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_ADD],
+                   SV_LIST(SV_BLOB(r->serial), SV_TEXT(r->device_serial), SV_TEXT(r->profile),
+                           SV_TEXT(r->purpose), SV_BLOB(SPAN_ARR(r->sha256)),
+                           SV_BLOB(SPAN_ARR(r->spki_sha256)), SV_BLOB(r->der),
+                           SV_INT(r->not_before), SV_INT(r->not_after), SV_TEXT0(r->order_id),
+                           SV_TEXT0(r->evidence_id), SV_INT(r->created_at)),
+                   NULL, ei);
+}
+
+static bool copy_hash(const struct cur *c, int i, uint8_t out[static SHA256_SIZE])
+{
+    struct span s = cur_span(c, i);
+    if (s.n != SHA256_SIZE)
+        return false;
+    memcpy(out, s.p, SHA256_SIZE);
+    return true;
+}
+
+/* The current row, copied into the arena. */
+static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_record *ret,
+                            struct errinfo *ei)
+{
+    struct ca_record r = {
+        .serial = cur_span_dup(c, 0, a),
+        .device_serial = cur_dup(c, 1, a),
+        .profile = cur_dup(c, 2, a),
+        .purpose = cur_dup(c, 3, a),
+        .der = cur_span_dup(c, 6, a),
+        .not_before = cur_int(c, 7),
+        .not_after = cur_int(c, 8),
+        .revoked = cur_int(c, 9) != GOOD,
+        .revoked_at = cur_is_null(c, 10) ? 0 : cur_int(c, 10),
+        .reason = cur_is_null(c, 11) ? -1 : (int)cur_int(c, 11),
+        .order_id = cur_dup(c, 12, a),
+        .evidence_id = cur_dup(c, 13, a),
+        .created_at = cur_int(c, 14),
+    };
+    bool whole = r.serial.p && r.device_serial && r.profile && r.purpose && r.der.p &&
+                 (r.order_id || cur_is_null(c, 12)) && (r.evidence_id || cur_is_null(c, 13));
+    if (!whole)
+        return err_set(ei, TD_NOMEM, "no memory for a certificate's record");
+    if (!copy_hash(c, 4, r.sha256) || !copy_hash(c, 5, r.spki_sha256))
+        return err_set(ei, TD_DB, "a certificate's record is damaged");
+    *ret = r;
+    return TD_OK;
+}
+
+static enum td_err get_one(struct tx *tx, const struct store_stmt *st, struct span key,
+                           struct arena *a, struct ca_record *ret, struct errinfo *ei)
+{
+    struct cur c;
+    TD_TRY(tx_row(tx, st, SV_LIST(SV_BLOB(key)), &c, ei));
+    enum td_err e = read_row(&c, a, ret, ei);
+    cur_end(&c);
+    return e;
+}
+
+enum td_err ca_record_get(struct tx *tx, struct span serial, struct arena *a, struct ca_record *ret,
+                          struct errinfo *ei)
+{
+    return get_one(tx, &stmts[STMT_GET], serial, a, ret, ei);
+}
+
+enum td_err ca_record_by_hash(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                              struct arena *a, struct ca_record *ret, struct errinfo *ei)
+{
+    return get_one(tx, &stmts[STMT_BY_HASH], span_of(sha256, SHA256_SIZE), a, ret, ei);
+}
+
+/* Room for one more; the list doubles, the old one stays in the arena. */
+static struct ca_record *grow(struct ca_record *list, size_t n, size_t *cap, struct arena *a)
+{
+    if (n < *cap)
+        return list;
+    size_t more = *cap ? *cap * 2 : 8;
+    struct ca_record *wider = arena_alloc(a, more * sizeof *wider);
+    if (!wider)
+        return NULL;
+    if (n)
+        memcpy(wider, list, n * sizeof *list);
+    *cap = more;
+    return wider;
+}
+
+enum td_err ca_records_of(struct tx *tx, const char *device_serial, size_t max, struct arena *a,
+                          struct ca_record **ret, size_t *ret_n, struct errinfo *ei)
+{
+    struct ca_record *list = NULL;
+    size_t n = 0, cap = 0;
+    struct cur c;
+    TD_TRY(tx_query(tx, &stmts[STMT_OF], SV_LIST(SV_TEXT(device_serial), SV_INT(max)), &c, ei));
+    enum td_err e;
+    while ((e = cur_next(&c, ei)) == TD_OK) {
+        list = grow(list, n, &cap, a);
+        e = list ? read_row(&c, a, &list[n], ei)
+                 : err_set(ei, TD_NOMEM, "no memory for the list of certificates");
+        if (e != TD_OK)
+            break;
+        n++;
+    }
+    cur_end(&c);
+    if (e != TD_NOTFOUND)
+        return e;
+    *ret = list;
+    *ret_n = n;
+    return TD_OK;
+}
+
+enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason, int64_t now,
+                             int64_t *ret_count, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_REVOKE],
+                   SV_LIST(SV_TEXT(device_serial), SV_INT(now), SV_INT(reason)), ret_count, ei);
+}
+
+enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *ret,
+                          struct errinfo *ei)
+{
+    struct cur c;
+    *ret = (struct ca_status){.reason = -1};
+    enum td_err e = tx_row(tx, &stmts[STMT_STATUS], SV_LIST(SV_BLOB(serial)), &c, ei);
+    if (e == TD_NOTFOUND)
+        return TD_OK;
+    TD_TRY(e);
+    ret->known = true;
+    ret->revoked = cur_int(&c, 0) != GOOD;
+    if (ret->revoked && !cur_is_null(&c, 1))
+        ret->revoked_at = cur_int(&c, 1);
+    if (ret->revoked && !cur_is_null(&c, 2))
+        ret->reason = (int)cur_int(&c, 2);
+    cur_end(&c);
+    return TD_OK;
+}

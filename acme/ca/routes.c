@@ -1,0 +1,210 @@
+/* The status listener: OCSP over HTTP (RFC 6960 appendix A, RFC 5019) and the CA's certificates. */
+#include "acme/ca/ca.h"
+
+#include "acme/ca/ca_int.h"
+#include "mdm/base/b64.h"
+#include "mdm/base/hex.h"
+#include "mdm/base/limits.h"
+#include "mdm/base/str.h"
+
+#define TYPE_REQUEST "application/ocsp-request"
+#define TYPE_RESPONSE "application/ocsp-response"
+#define HTTP_DATE_SIZE 32
+#define ETAG_SIZE (2 * SHA256_SIZE + 3)
+#define CERT_MAX_AGE "public, max-age=3600"
+
+/* IMF-fixdate (RFC 9110 section 5.6.7). */
+static void http_date(int64_t t, char out[static HTTP_DATE_SIZE])
+{
+    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    struct tm tm = {0};
+    time_t at = (time_t)t;
+    gmtime_r(&at, &tm);
+    snprintf(out, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
+             (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
+             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+             (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+}
+
+static void etag_of(struct span body, char out[static ETAG_SIZE])
+{
+    uint8_t h[SHA256_SIZE];
+    char hex[2 * SHA256_SIZE + 1];
+    digest_sha256(body, h);
+    hex_enc(SPAN_ARR(h), hex);
+    snprintf(out, ETAG_SIZE, "\"%s\"", hex);
+}
+
+/* Whether If-None-Match names this very answer (RFC 9110 section 13.1.2). */
+static bool unchanged(const struct req *r, const char *etag)
+{
+    bool found = false;
+    struct span list = req_header(r, "If-None-Match", &found);
+    while (found && list.n) {
+        struct span tag = str_trim(str_cut(&list, ','));
+        if (span_starts(tag, SPAN_LIT("W/")))
+            tag = span_sub(tag, 2, SIZE_MAX);
+        if (span_eq_str(tag, etag) || span_eq_str(tag, "*"))
+            return true;
+    }
+    return false;
+}
+
+/* RFC 5019 section 6.2; what must not be kept says so. */
+static enum td_err cache_headers(struct resp *w, const struct ca_ocsp_answer *ans, int64_t now,
+                                 const char *etag)
+{
+    if (!ans->cacheable || ans->next_update <= now)
+        return resp_header(w, "Cache-Control", "max-age=0, no-cache, no-store");
+    char text[80], date[HTTP_DATE_SIZE];
+    snprintf(text, sizeof text, "max-age=%lld, public, no-transform, must-revalidate",
+             (long long)(ans->next_update - now));
+    TD_TRY(resp_header(w, "Cache-Control", text));
+    http_date(ans->this_update, date);
+    TD_TRY(resp_header(w, "Last-Modified", date));
+    http_date(ans->next_update, date);
+    TD_TRY(resp_header(w, "Expires", date));
+    return resp_header(w, "ETag", etag);
+}
+
+static enum td_err reply(const struct req *r, struct resp *w, struct span req_der)
+{
+    struct ca *ca = r->ctx;
+    struct ca_ocsp_answer ans;
+    char etag[ETAG_SIZE];
+    ca_ocsp_answer(ca, req_der, r->arena, &ans);
+    etag_of(ans.der, etag);
+    TD_TRY(cache_headers(w, &ans, clock_now(ca->conf.clock), etag));
+    if (r->method == REQ_GET && ans.cacheable && unchanged(r, etag)) {
+        w->status = 304;
+        return TD_OK;
+    }
+    return resp_body(w, 200, TYPE_RESPONSE, ans.der);
+}
+
+static enum td_err ocsp_post(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    if (!str_ieq(r->content_type, span_str(TYPE_REQUEST)))
+        return err_set(ei, TD_MEDIA, "the content type is not " TYPE_REQUEST);
+    return reply(r, w, r->body);
+}
+
+/* The path's base64 as bytes: percent escapes undone, a '+' that became a space restored. */
+static bool unescape(struct span s, struct arena *a, struct span *ret)
+{
+    uint8_t *out = arena_alloc(a, s.n + 1);
+    size_t n = 0;
+    if (!out)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (c == '%') {
+            int hi = i + 2 < s.n ? str_hexdigit(s.p[i + 1]) : -1;
+            int lo = i + 2 < s.n ? str_hexdigit(s.p[i + 2]) : -1;
+            if (hi < 0 || lo < 0)
+                return false;
+            c = (uint8_t)(hi << 4 | lo);
+            i += 2;
+        }
+        out[n++] = c == ' ' ? '+' : c;
+    }
+    *ret = span_of(out, n);
+    return true;
+}
+
+static enum td_err ocsp_get(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    (void)ei;
+    struct span text, der = {NULL, 0};
+    bool ok = unescape(r->tail, r->arena, &text);
+    /* "http://host/ocsp/" + "/" + request: no DER SEQUENCE begins so in base64 */
+    if (ok && text.n && text.p[0] == '/')
+        text = span_sub(text, 1, SIZE_MAX);
+    if (!ok || b64_dec(r->arena, text, &der) != TD_OK)
+        der = (struct span){NULL, 0}; /* answered as malformedRequest */
+    return reply(r, w, der);
+}
+
+static enum td_err send_cert(const struct req *r, struct resp *w, const char *type,
+                             struct span body)
+{
+    char etag[ETAG_SIZE];
+    etag_of(body, etag);
+    TD_TRY(resp_header(w, "Cache-Control", CERT_MAX_AGE));
+    TD_TRY(resp_header(w, "ETag", etag));
+    if (unchanged(r, etag)) {
+        w->status = 304;
+        return TD_OK;
+    }
+    return resp_body(w, 200, type, body);
+}
+
+static enum td_err root_get(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    (void)ei;
+    const struct ca *ca = r->ctx;
+    return send_cert(r, w, "application/pkix-cert", cert_der(ca->root));
+}
+
+static enum td_err issuing_get(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    (void)ei;
+    const struct ca *ca = r->ctx;
+    return send_cert(r, w, "application/pkix-cert", cert_der(ca->issuing));
+}
+
+/* Issuing CA, then root: what a RADIUS server or proxy is given to trust. */
+static enum td_err chain_get(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    const struct ca *ca = r->ctx;
+    buf_auto b;
+    buf_init(&b, LIMIT_SIGNER_MSG);
+    TD_TRY(buf_span(&b, buf_view(&ca->issuing_pem)));
+    if (cert_to_pem(ca->root, &b) != TD_OK)
+        return err_set(ei, TD_NOMEM, "no memory for the chain");
+    return send_cert(r, w, "application/pem-certificate-chain", buf_view(&b));
+}
+
+#define ANYWHERE (REQ_ON_STATUS | REQ_ON_PUBLIC)
+
+const struct route ca_routes[] = {
+    {.methods = REQ_POST,
+     .listeners = REQ_ON_STATUS,
+     .path = "/ocsp",
+     .access = ROUTE_OPEN,
+     .body_max = LIMIT_BODY_OCSP,
+     .fn = ocsp_post,
+     .doc = "Certificate status (OCSP)"},
+    {.methods = REQ_GET,
+     .listeners = REQ_ON_STATUS,
+     .path = "/ocsp/{*}",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_RAW_TAIL,
+     .fn = ocsp_get,
+     .doc = "Certificate status (OCSP), request in the path"},
+    {.methods = REQ_GET | REQ_HEAD,
+     .listeners = ANYWHERE,
+     .path = "/ca/root.crt",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_INLINE,
+     .fn = root_get,
+     .doc = "Root certificate (DER)"},
+    {.methods = REQ_GET | REQ_HEAD,
+     .listeners = ANYWHERE,
+     .path = "/ca/issuing.crt",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_INLINE,
+     .fn = issuing_get,
+     .doc = "Issuing CA's certificate (DER)"},
+    {.methods = REQ_GET | REQ_HEAD,
+     .listeners = ANYWHERE,
+     .path = "/ca/chain.pem",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_INLINE,
+     .fn = chain_get,
+     .doc = "Issuing CA and root (PEM)"},
+};
+
+const size_t ca_nroutes = TD_NITEMS(ca_routes);

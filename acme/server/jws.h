@@ -1,0 +1,33 @@
+/* Signed requests: flattened JWS JSON (RFC 7515 section 7.2.2) as RFC 8555 section 6.2 narrows it. */
+#ifndef TD_ACME_SERVER_JWS_H
+#define TD_ACME_SERVER_JWS_H
+
+#include "mdm/crypt/key.h"
+#include "mdm/wire/json.h"
+
+struct jws_alg;
+
+/* Everything lives in the arena of jws_parse. */
+struct jws {
+    const struct jws_alg *alg;
+    const char *nonce, *url;
+    const char *kid;        /* NULL when jwk is there */
+    const struct json *jwk; /* NULL when kid is there */
+    struct span signed_bytes, signature;
+    struct span payload; /* decoded; empty for POST-as-GET */
+};
+
+/* Parses; nothing is verified yet. Exactly one of jwk and kid; `header`, `signatures` and `crit`
+ * are refused, further members ignored. Reasons "jws-malformed"; "alg-unsupported" with ACME type
+ * "badSignatureAlgorithm". */
+TD_NODISCARD enum td_err jws_parse(struct span body, struct arena *a, struct jws *ret,
+                                   struct errinfo *ei);
+
+/* Verifies by a key of the algorithm's type. Reason "signature-bad" (403 unauthorized), or
+ * "alg-key-mismatch". Short ES256 signatures of Apple clients pass (key_verify_jws_ecdsa). */
+TD_NODISCARD enum td_err jws_verify(const struct jws *j, const struct key *k, struct errinfo *ei);
+
+/* The algorithms' names for a problem document; NULL behind the end. */
+const char *jws_alg_name(size_t i);
+
+#endif

@@ -1,0 +1,21 @@
+/* Parsed account keys, so that the signed requests of one enrolment parse the key once. A key of an
+ * account never changes (there is no key change); whether the account still stands is asked of
+ * the database with every request. Bounded; any thread. */
+#ifndef TD_ACME_SERVER_KEYCACHE_H
+#define TD_ACME_SERVER_KEYCACHE_H
+
+#include "mdm/crypt/key.h"
+
+struct keycache;
+
+/* Holds `entries` keys, rounded up to a power of two and at least 64. */
+TD_NODISCARD enum td_err keycache_new(size_t entries, struct keycache **ret, struct errinfo *ei);
+void keycache_free(struct keycache *c);
+
+/* A reference (key_free), or NULL. `id` has 22 characters. */
+struct key *keycache_get(struct keycache *c, struct span id);
+
+/* Remembers a key (taking a reference of its own). */
+void keycache_put(struct keycache *c, struct span id, struct key *k);
+
+#endif

@@ -1,0 +1,111 @@
+#include "acme/server/order_row.h"
+
+#include "acme/server/account.h"
+#include "acme/server/problem.h"
+#include "acme/server/stmts.h"
+
+enum { PROFILE, IDENTIFIER, SERIAL, STATUS, AUTHZ, CHAL, TOKEN, ERROR, VALIDATED, SPKI, EVIDENCE,
+       CERT, EXPIRES, ACCOUNT_STATUS };
+
+static enum td_err read_row(const struct cur *row, struct arena *a, struct acme_order *o,
+                            struct errinfo *ei)
+{
+    TD_TRY(acme_account_status(cur_span(row, ACCOUNT_STATUS), ei));
+    o->profile = cur_dup(row, PROFILE, a);
+    o->identifier = cur_dup(row, IDENTIFIER, a);
+    o->serial = cur_dup(row, SERIAL, a);
+    o->token = cur_dup(row, TOKEN, a);
+    o->error = cur_dup(row, ERROR, a);
+    o->evidence_id = cur_dup(row, EVIDENCE, a);
+    o->validated_at = cur_is_null(row, VALIDATED) ? 0 : cur_int(row, VALIDATED);
+    o->spki_sha256 = cur_span_dup(row, SPKI, a);
+    o->cert_serial = cur_span_dup(row, CERT, a);
+    o->expires_at = cur_int(row, EXPIRES);
+    if (!o->profile || !o->identifier || !o->serial || !o->token ||
+        (!o->error && !cur_is_null(row, ERROR)) ||
+        (!o->evidence_id && !cur_is_null(row, EVIDENCE)) ||
+        (!o->spki_sha256.p && !cur_is_null(row, SPKI)) ||
+        (!o->cert_serial.p && !cur_is_null(row, CERT)))
+        return err_set(ei, TD_NOMEM, "reading an order");
+    if (acme_status_parse(cur_span(row, STATUS), &o->state.order) != TD_OK ||
+        acme_status_parse(cur_span(row, AUTHZ), &o->state.authz) != TD_OK ||
+        acme_status_parse(cur_span(row, CHAL), &o->state.chal) != TD_OK)
+        return err_set(ei, TD_DB, "an order has an unknown status");
+    return TD_OK;
+}
+
+enum td_err acme_order_get(struct tx *tx, const char *id, const char *account_id, struct arena *a,
+                           struct acme_order *ret, struct errinfo *ei)
+{
+    struct cur row;
+    enum td_err e = tx_row(tx, ACME_SQL(ORDER_GET), SV_LIST(SV_TEXT(id), SV_TEXT(account_id)),
+                           &row, ei);
+    if (e == TD_NOTFOUND)
+        return acme_not_found(ei);
+    if (e != TD_OK)
+        return e;
+    struct acme_order o = {.id = id};
+    e = read_row(&row, a, &o, ei);
+    cur_end(&row);
+    if (e == TD_OK)
+        *ret = o;
+    return e;
+}
+
+struct read_job {
+    const struct acme_call *c;
+    const char *id;
+    struct acme_order *ret;
+};
+
+static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct read_job *j = ctx;
+    return acme_order_get(tx, j->id, j->c->account_id, j->c->arena, j->ret, ei);
+}
+
+enum td_err acme_order_read(const struct acme_call *c, const char *id, struct acme_order *ret,
+                            struct errinfo *ei)
+{
+    struct read_job j = {c, id, ret};
+    return store_read(c->acme->conf.store, read_job, &j, ei);
+}
+
+static enum td_err not_ready(struct errinfo *ei)
+{
+    return acme_refuse(ei, TD_STATE, "orderNotReady", "order-not-ready",
+                       "the order is not in a state for this");
+}
+
+enum td_err acme_order_move(struct tx *tx, struct acme_order *o, enum acme_event ev,
+                            struct errinfo *ei)
+{
+    struct acme_state to;
+    int64_t changes;
+    if (acme_state_next(o->state, ev, &to) != TD_OK)
+        return not_ready(ei);
+    TD_TRY(tx_exec(tx, ACME_SQL(ORDER_MOVE),
+                   SV_LIST(SV_TEXT(o->id), SV_TEXT(acme_status_name(o->state.order)),
+                           SV_TEXT(acme_status_name(o->state.authz)),
+                           SV_TEXT(acme_status_name(o->state.chal)),
+                           SV_TEXT(acme_status_name(to.order)), SV_TEXT(acme_status_name(to.authz)),
+                           SV_TEXT(acme_status_name(to.chal)), SV_TEXT0(o->error),
+                           o->validated_at ? SV_INT(o->validated_at) : SV_NULL,
+                           SV_BLOB0(o->spki_sha256), SV_TEXT0(o->evidence_id),
+                           SV_BLOB0(o->cert_serial)),
+                   &changes, ei));
+    if (changes != 1)
+        return not_ready(ei);
+    o->state = to;
+    return TD_OK;
+}
+
+bool acme_order_expired(const struct acme_order *o, int64_t now)
+{
+    return now >= o->expires_at;
+}
+
+struct acme_state acme_order_state(const struct acme_order *o, int64_t now)
+{
+    return acme_order_expired(o, now) ? acme_state_expired(o->state) : o->state;
+}

@@ -1,0 +1,285 @@
+#include "acme/signer/cadir.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "mdm/base/conf.h"
+#include "mdm/base/fs.h"
+
+#define KEY_FILE_MAX 8192
+#define CERT_FILE_MAX 16384
+#define INI_FILE_MAX 16384
+#define PASS_MAX 1024
+#define URL_MAX 160 /* fits a line of an INI file */
+#define ORG_MAX 52  /* with " Issuing CA" within the 64 of a common name, RFC 5280 appendix A.1 */
+#define DAY INT64_C(86400)
+
+static const char *const names[CADIR_FILE_MAX] = {
+    [CADIR_ROOT_KEY] = "root.key",
+    [CADIR_ROOT_CERT] = "root.crt",
+    [CADIR_ISSUING_KEY] = "issuing.key",
+    [CADIR_ISSUING_CERT] = "issuing.crt",
+    [CADIR_INI] = "ca.ini",
+    [CADIR_AUDIT] = "audit.log",
+};
+
+#define AT(member) offsetof(struct cadir_conf, member)
+
+static const struct conf_key ini_keys[] = {
+    {.section = "ca",
+     .key = "org",
+     .type = CONF_STR,
+     .offset = AT(org),
+     .dflt = "Testudo",
+     .doc = "Organisation in every certificate"},
+    {.section = "ca",
+     .key = "ocsp_url",
+     .type = CONF_STR,
+     .offset = AT(ocsp_url),
+     .dflt = "",
+     .doc = "Where clients ask for the status of a certificate, http; empty: not named"},
+    {.section = "ca",
+     .key = "aia_url",
+     .type = CONF_STR,
+     .offset = AT(aia_url),
+     .dflt = "",
+     .doc = "Where the issuing CA's certificate can be had, http; empty: not named"},
+    {.section = "lifetime",
+     .key = "management",
+     .type = CONF_DURATION,
+     .offset = AT(management_life),
+     .dflt = "365d",
+     .min = DAY,
+     .max = 825 * DAY,
+     .doc = "Certificates with which devices talk to the server"},
+    {.section = "lifetime",
+     .key = "access",
+     .type = CONF_DURATION,
+     .offset = AT(access_life),
+     .dflt = "90d",
+     .min = DAY,
+     .max = 398 * DAY,
+     .doc = "Certificates that open Wi-Fi, VPN and services"},
+    {.section = "lifetime",
+     .key = "tls",
+     .type = CONF_DURATION,
+     .offset = AT(tls_life),
+     .dflt = "397d",
+     .min = DAY,
+     .max = 397 * DAY,
+     .doc = "The server's own TLS certificate"},
+    {.section = "lifetime",
+     .key = "responder",
+     .type = CONF_DURATION,
+     .offset = AT(responder_life),
+     .dflt = "14d",
+     .min = 14 * DAY,
+     .max = 30 * DAY,
+     .doc = "The OCSP responder's certificate; renewed at half of it"},
+};
+
+static const struct conf_table ini_table = {ini_keys, TD_NITEMS(ini_keys)};
+
+const char *cadir_name(enum cadir_file f)
+{
+    return names[f];
+}
+
+enum td_err cadir_path(const char *dir, enum cadir_file f, char out[static CADIR_PATH_MAX],
+                       struct errinfo *ei)
+{
+    int n = snprintf(out, CADIR_PATH_MAX, "%s/%s", dir, names[f]);
+    if (n < 0 || n >= CADIR_PATH_MAX)
+        return err_set(ei, TD_LIMIT, "the path of the CA directory is too long");
+    return TD_OK;
+}
+
+static bool there(const char *dir, enum cadir_file f)
+{
+    char path[CADIR_PATH_MAX];
+    struct stat st;
+    return cadir_path(dir, f, path, NULL) == TD_OK && (lstat(path, &st) == 0 || errno != ENOENT);
+}
+
+enum cadir_state cadir_look(const char *dir)
+{
+    unsigned found = 0;
+    for (unsigned f = CADIR_ROOT_KEY; f <= CADIR_INI; f++)
+        if (there(dir, (enum cadir_file)f))
+            found |= 1U << f;
+    unsigned needed = 1U << CADIR_ROOT_CERT | 1U << CADIR_ISSUING_KEY | 1U << CADIR_ISSUING_CERT |
+                      1U << CADIR_INI;
+    if (found == 0)
+        return CADIR_EMPTY;
+    return (found & needed) == needed ? CADIR_COMPLETE : CADIR_PART;
+}
+
+enum td_err cadir_list(const char *dir, bool want, struct buf *b)
+{
+    const char *sep = "";
+    for (unsigned f = CADIR_ROOT_KEY; f <= CADIR_INI; f++) {
+        if (there(dir, (enum cadir_file)f) != want)
+            continue;
+        buf_str(b, sep);
+        buf_str(b, names[f]);
+        sep = ", ";
+    }
+    return b->err;
+}
+
+/* Text that goes into certificates and through the INI file and back. */
+static bool plain(const char *s, size_t max)
+{
+    if (strlen(s) > max)
+        return false;
+    for (; *s; s++)
+        if ((unsigned char)*s < ' ' || *s == 0x7f || *s == '"' || *s == '\\' || *s == ';')
+            return false;
+    return true;
+}
+
+static bool url(const char *s)
+{
+    if (!*s)
+        return true;
+    for (const char *p = s; *p; p++)
+        if (*p <= ' ' || *p > '~')
+            return false;
+    bool scheme = strncmp(s, "http://", 7) == 0 || strncmp(s, "https://", 8) == 0;
+    return scheme && plain(s, URL_MAX);
+}
+
+static enum td_err check(const struct cadir_conf *c, struct errinfo *ei)
+{
+    if (!*c->org || *c->org == ' ' || !plain(c->org, ORG_MAX))
+        return err_set(ei, TD_INVAL,
+                       "ca.ini: org must have 1 to %d bytes, no control character, \", \\ or ;",
+                       ORG_MAX);
+    if (!url(c->ocsp_url))
+        return err_set(ei, TD_INVAL, "ca.ini: ocsp_url is not an http URL");
+    if (!url(c->aia_url))
+        return err_set(ei, TD_INVAL, "ca.ini: aia_url is not an http URL");
+    return TD_OK;
+}
+
+enum td_err cadir_conf_parse(struct span text, struct arena *a, struct cadir_conf *ret,
+                             struct errinfo *ei)
+{
+    struct cadir_conf c = {0};
+    TD_TRY(conf_parse(&ini_table, text, a, &c, ei));
+    TD_TRY(check(&c, ei));
+    *ret = c;
+    return TD_OK;
+}
+
+enum td_err cadir_conf_text(const struct cadir_conf *c, struct buf *b, struct errinfo *ei)
+{
+    TD_TRY(check(c, ei));
+    TD_TRY(conf_show(&ini_table, c, b));
+    /* what was written must read back as it was meant */
+    arena_auto a;
+    arena_init(&a, INI_FILE_MAX);
+    struct cadir_conf back;
+    TD_TRY(cadir_conf_parse(buf_view(b), &a, &back, ei));
+    if (strcmp(back.org, c->org) != 0 || strcmp(back.ocsp_url, c->ocsp_url) != 0 ||
+        strcmp(back.aia_url, c->aia_url) != 0)
+        return err_set(ei, TD_INVAL, "the name or an URL cannot stand in an INI file");
+    return TD_OK;
+}
+
+enum td_err cadir_pass(const char *pass_file, struct secret *ret, struct errinfo *ei)
+{
+    *ret = (struct secret){NULL, 0};
+    return pass_file ? secret_read_file(pass_file, PASS_MAX, ret, ei) : TD_OK;
+}
+
+static enum td_err read_file(const char *dir, enum cadir_file f, size_t max, struct buf *ret,
+                             struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    TD_TRY(cadir_path(dir, f, path, ei));
+    return fs_read(path, max, ret, ei);
+}
+
+static enum td_err read_cert(const char *dir, enum cadir_file f, struct cert **ret,
+                             struct errinfo *ei)
+{
+    buf_auto b;
+    buf_init(&b, CERT_FILE_MAX);
+    TD_TRY(read_file(dir, f, CERT_FILE_MAX, &b, ei));
+    return cert_from_pem(buf_view(&b), ret, ei);
+}
+
+static enum td_err read_key(const char *dir, const char *pass_file, struct key **ret,
+                            struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    struct stat st;
+    TD_TRY(cadir_path(dir, CADIR_ISSUING_KEY, path, ei));
+    if (stat(path, &st) != 0)
+        return err_sys(ei, TD_IO, errno, "cannot read %s", path);
+    if (st.st_mode & (S_IRWXG | S_IRWXO))
+        return err_set(ei, TD_FORBIDDEN, "%s can be read by others: chmod 600 it", path);
+    secret_auto pass = {NULL, 0};
+    TD_TRY(cadir_pass(pass_file, &pass, ei));
+    buf_auto pem;
+    buf_init(&pem, KEY_FILE_MAX);
+    TD_TRY(fs_read(path, KEY_FILE_MAX, &pem, ei));
+    struct errinfo why = {0};
+    enum td_err e = key_from_pem(buf_view(&pem), pass.p ? &pass : NULL, ret, &why);
+    if (e == TD_OK)
+        return TD_OK;
+    bool locked = strstr(buf_cstr(&pem), "ENCRYPTED") != NULL;
+    if (locked && !pass.p)
+        return err_set(ei, TD_CRYPTO, "%s is encrypted: name the passphrase file", path);
+    if (locked)
+        return err_set(ei, TD_CRYPTO, "wrong passphrase for %s", path);
+    return err_set(ei, e, "%s: %.100s", path, err_msg(&why, e));
+}
+
+/* The key signs for this certificate, and the certificate was issued by the root. */
+static enum td_err check_chain(struct cadir *c, struct errinfo *ei)
+{
+    struct span spki;
+    TD_TRY(key_spki(c->issuing_key, &c->arena, &spki, ei));
+    if (!span_eq(spki, cert_spki(c->issuing)))
+        return err_set(ei, TD_CRYPTO, "issuing.key is not the key of issuing.crt");
+    if (!cert_is_ca(c->issuing) || !cert_is_ca(c->root))
+        return err_set(ei, TD_CRYPTO, "root.crt or issuing.crt is not a CA certificate");
+    return cert_check_issued(c->issuing, c->root, ei);
+}
+
+enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
+                       struct errinfo *ei)
+{
+    *ret = (struct cadir){0};
+    if (cadir_look(dir) != CADIR_COMPLETE)
+        return err_set(ei, TD_NOTFOUND, "%.120s holds no complete CA: testudo-signer init", dir);
+    arena_init(&ret->arena, 4 * INI_FILE_MAX);
+    buf_auto ini;
+    buf_init(&ini, INI_FILE_MAX);
+    enum td_err e = read_file(dir, CADIR_INI, INI_FILE_MAX, &ini, ei);
+    if (e == TD_OK)
+        e = cadir_conf_parse(buf_view(&ini), &ret->arena, &ret->conf, ei);
+    if (e == TD_OK)
+        e = read_cert(dir, CADIR_ROOT_CERT, &ret->root, ei);
+    if (e == TD_OK)
+        e = read_cert(dir, CADIR_ISSUING_CERT, &ret->issuing, ei);
+    if (e == TD_OK)
+        e = read_key(dir, pass_file, &ret->issuing_key, ei);
+    if (e == TD_OK)
+        e = check_chain(ret, ei);
+    if (e != TD_OK)
+        cadir_free(ret);
+    return e;
+}
+
+void cadir_free(struct cadir *c)
+{
+    cert_free(c->root);
+    cert_free(c->issuing);
+    key_free(c->issuing_key);
+    arena_free(&c->arena);
+    *c = (struct cadir){0};
+}

@@ -1,0 +1,85 @@
+#include "acme/signer/issue.h"
+
+#include "mdm/base/limits.h"
+#include "mdm/crypt/cms.h"
+
+void issuer_init(struct issuer *is, const struct cadir *ca, struct audit_log *audit,
+                 const struct clock *clock, struct rng *rng)
+{
+    *is = (struct issuer){.ca = ca, .audit = audit, .clock = clock, .rng = rng};
+    is->bucket = (struct issue_bucket){(int64_t)ISSUE_RATE * 1000, clock_mono(clock)};
+}
+
+bool issue_bucket_take(struct issue_bucket *b, int64_t now_ms, int64_t rate)
+{
+    int64_t cap = rate * 1000, passed = now_ms > b->at_ms ? now_ms - b->at_ms : 0;
+    /* `rate` tokens a second are `rate` thousandths a millisecond */
+    b->tokens_milli = passed > 1000 ? cap : b->tokens_milli + passed * rate;
+    if (b->tokens_milli > cap)
+        b->tokens_milli = cap;
+    b->at_ms = now_ms;
+    if (b->tokens_milli < 1000)
+        return false;
+    b->tokens_milli -= 1000;
+    return true;
+}
+
+enum td_err issue_cert(struct issuer *is, const struct profile *p,
+                       const struct profile_subject *who, struct span evidence, struct arena *a,
+                       struct span *ret_der, struct errinfo *ei)
+{
+    uint8_t serial[PROFILE_SERIAL_SIZE];
+    profile_serial(is->rng, serial);
+    struct profile_subject subject = *who;
+    subject.serial = SPAN_ARR(serial);
+    subject.now = clock_now(is->clock);
+    struct x509_spec spec;
+    profile_spec(p, &is->ca->conf, &subject, &spec);
+    TD_TRY(profile_lint(&spec, is->ca->issuing, ei));
+
+    struct audit_entry line = {
+        .at = subject.now,
+        .profile = p->name,
+        .subject = who->name ? who->name : "",
+        .serial = SPAN_ARR(serial),
+        .evidence_sha256 = evidence,
+    };
+    struct span spki, der;
+    TD_TRY(key_spki(who->public_key, a, &spki, ei));
+    digest_sha256(spki, line.spki_sha256);
+    TD_TRY(x509_build(&spec, is->ca->issuing, is->ca->issuing_key, a, &der, ei));
+    TD_TRY(audit_log_add(is->audit, &line, ei));
+    *ret_der = der;
+    return TD_OK;
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= p[i];
+    return any == 0;
+}
+
+enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, struct arena *a,
+                         struct span *ret_der, struct errinfo *ei)
+{
+    const struct profile *p = profile_find(m->profile);
+    if (!p || !p->remote)
+        return err_reason(ei, TD_UNSUPPORTED, "profile-unknown", "no such certificate profile");
+    if (!profile_device_serial_valid(m->device_serial))
+        return err_reason(ei, TD_INVAL, "device-serial", "the device's serial number is not valid");
+    if (p->attested && all_zero(m->evidence_sha256, SHA256_SIZE))
+        return err_reason(ei, TD_FORBIDDEN, "evidence-missing",
+                          "this profile needs evidence and none is named");
+    TD_TRY(ber_guard(m->spki, ei));
+    key_auto *key = NULL;
+    TD_TRY(key_from_spki(m->spki, &key, ei));
+    char *name = arena_dup(a, m->device_serial);
+    if (!name)
+        return err_set(ei, TD_NOMEM, "no memory");
+    if (!issue_bucket_take(&is->bucket, clock_mono(is->clock), ISSUE_RATE))
+        return err_reason(ei, TD_BUSY, "rate", "too many certificates a second");
+    struct profile_subject who = {.name = name, .public_key = key};
+    return issue_cert(is, p, &who, SPAN_ARR(m->evidence_sha256), a, ret_der, ei);
+}

@@ -1,0 +1,54 @@
+/* Certificate profiles: what may be in a certificate is decided here, by table. A request names a
+ * row, a device and a public key; nothing else of it gets into the certificate. Pure functions. */
+#ifndef TD_ACME_SIGNER_PROFILE_H
+#define TD_ACME_SIGNER_PROFILE_H
+
+#include "acme/signer/cadir.h"
+#include "mdm/base/rng.h"
+#include "mdm/crypt/x509_build.h"
+
+struct profile {
+    const char *name;
+    bool remote;   /* may be asked for over the channel; the others serve this program alone */
+    bool attested; /* needs the hash of the evidence */
+    bool device;   /* subject CN and SAN are a device's serial number; otherwise DNS names */
+    bool nocheck;  /* id-pkix-ocsp-nocheck */
+    const char *const *eku;
+    size_t life_offset; /* of the lifetime in struct cadir_conf */
+    bool aia;
+};
+
+/* The row of that name, or NULL. */
+const struct profile *profile_find(struct span name);
+
+#define PROFILE_SERIAL_SIZE 16
+#define PROFILE_BACKDATE 3600 /* devices' clocks are late or early by minutes */
+
+struct profile_subject {
+    const char *name;       /* device serial, or common name; NULL for none */
+    const char *const *dns; /* NULL-terminated, for profiles that are not a device's */
+    const struct key *public_key;
+    struct span serial; /* of the certificate */
+    int64_t now;
+};
+
+/* The specification of the certificate; borrows from everything it is given. */
+void profile_spec(const struct profile *p, const struct cadir_conf *conf,
+                  const struct profile_subject *s, struct x509_spec *ret);
+
+/* Whether a device's serial number may stand in a certificate: 1..LIMIT_SERIAL of A-Z a-z 0-9 and
+ * "-._", beginning with a letter or digit. */
+bool profile_device_serial_valid(struct span s);
+
+/* Whether the text may stand in a SAN as dNSName (a leading "*." is allowed) or iPAddress. */
+bool profile_host_valid(const char *s);
+
+/* A random certificate serial number: 16 octets, positive, no leading zero. */
+void profile_serial(struct rng *rng, uint8_t out[static PROFILE_SERIAL_SIZE]);
+
+/* The last look before signing (RFC 5280 section 4.1.2): validity inside the issuer's, key type,
+ * key usage, serial number, non-empty names. TD_INVAL or TD_UNSUPPORTED names the rule broken. */
+TD_NODISCARD enum td_err profile_lint(const struct x509_spec *spec, const struct cert *issuer,
+                                      struct errinfo *ei);
+
+#endif

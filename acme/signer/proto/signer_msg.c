@@ -1,0 +1,241 @@
+#include "acme/signer/proto/signer_msg.h"
+
+#include "mdm/base/limits.h"
+#include "mdm/base/rd.h"
+
+#define REASON_NONE 0xff                 /* no CRLReason */
+#define REASON_LAST 10                   /* aACompromise, RFC 5280 section 5.3.1 */
+#define TIME_LIMIT INT64_C(253402300799) /* 9999-12-31, the last time ASN.1 can say */
+
+/* A run of min..max bytes. */
+static bool put_span(struct buf *b, struct span s, size_t min, size_t max)
+{
+    if (s.n < min || s.n > max || s.n > UINT16_MAX)
+        return false;
+    buf_u16(b, (uint16_t)s.n);
+    buf_span(b, s);
+    return true;
+}
+
+static struct span get_span(struct rd *r, size_t min, size_t max)
+{
+    size_t n = rd_u16(r);
+    if (n < min || n > max)
+        r->bad = true;
+    return rd_span(r, n);
+}
+
+static bool put_time(struct buf *b, int64_t t)
+{
+    if (t < 0 || t > TIME_LIMIT)
+        return false;
+    buf_u64(b, (uint64_t)t);
+    return true;
+}
+
+static int64_t get_time(struct rd *r)
+{
+    uint64_t t = rd_u64(r);
+    if (t > (uint64_t)TIME_LIMIT)
+        r->bad = true;
+    return r->bad ? 0 : (int64_t)t;
+}
+
+static bool hello_put(struct buf *b, const struct signer_msg *m)
+{
+    const struct signer_msg_hello *h = &m->u.hello;
+    return put_span(b, h->root, 1, UINT16_MAX) && put_span(b, h->issuing, 1, UINT16_MAX) &&
+           put_span(b, h->responder, 1, UINT16_MAX);
+}
+
+static void hello_get(struct rd *r, struct signer_msg *m)
+{
+    m->u.hello.root = get_span(r, 1, UINT16_MAX);
+    m->u.hello.issuing = get_span(r, 1, UINT16_MAX);
+    m->u.hello.responder = get_span(r, 1, UINT16_MAX);
+}
+
+static bool refused_put(struct buf *b, const struct signer_msg *m)
+{
+    const struct signer_msg_refused *f = &m->u.refused;
+    if (f->code <= TD_OK || f->code >= TD_ERR_MAX)
+        return false;
+    buf_u16(b, (uint16_t)f->code);
+    return put_span(b, f->reason, 0, SIGNER_MSG_TEXT_MAX) &&
+           put_span(b, f->text, 0, SIGNER_MSG_TEXT_MAX);
+}
+
+static void refused_get(struct rd *r, struct signer_msg *m)
+{
+    unsigned code = rd_u16(r);
+    if (code == TD_OK || code >= TD_ERR_MAX)
+        r->bad = true;
+    m->u.refused.code = (enum td_err)code;
+    m->u.refused.reason = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
+    m->u.refused.text = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
+}
+
+static bool gone_put(struct buf *b, const struct signer_msg *m)
+{
+    (void)b, (void)m;
+    return true;
+}
+
+static void gone_get(struct rd *r, struct signer_msg *m)
+{
+    (void)r, (void)m;
+}
+
+static bool issue_put(struct buf *b, const struct signer_msg *m)
+{
+    const struct signer_msg_issue *i = &m->u.issue;
+    buf_add(b, i->evidence_sha256, SHA256_SIZE);
+    return put_span(b, i->profile, 1, LIMIT_SERIAL) &&
+           put_span(b, i->device_serial, 0, SIGNER_MSG_TEXT_MAX) &&
+           put_span(b, i->spki, 1, SIGNER_MSG_SPKI_MAX);
+}
+
+static void issue_get(struct rd *r, struct signer_msg *m)
+{
+    struct signer_msg_issue *i = &m->u.issue;
+    struct span hash = rd_span(r, SHA256_SIZE);
+    if (hash.n == SHA256_SIZE)
+        memcpy(i->evidence_sha256, hash.p, SHA256_SIZE);
+    i->profile = get_span(r, 1, LIMIT_SERIAL);
+    i->device_serial = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
+    i->spki = get_span(r, 1, SIGNER_MSG_SPKI_MAX);
+}
+
+/* A time and a reason belong to `revoked` alone. */
+static bool single_valid(const struct ocsp_single *s)
+{
+    if (s->status == OCSP_REVOKED)
+        return s->reason >= -1 && s->reason <= REASON_LAST;
+    return (s->status == OCSP_GOOD || s->status == OCSP_UNKNOWN) && s->revoked_at == 0 &&
+           s->reason == -1;
+}
+
+static bool single_put(struct buf *b, const struct ocsp_single *s)
+{
+    if (!single_valid(s))
+        return false;
+    buf_u8(b, (uint8_t)s->status);
+    buf_u8(b, s->reason < 0 ? REASON_NONE : (uint8_t)s->reason);
+    return put_time(b, s->revoked_at) && put_time(b, s->this_update) &&
+           put_time(b, s->next_update) && put_span(b, s->certid_der, 1, SIGNER_MSG_CERTID_MAX);
+}
+
+static void single_get(struct rd *r, struct ocsp_single *s)
+{
+    uint8_t status = rd_u8(r), reason = rd_u8(r);
+    s->status = (enum ocsp_status)status;
+    s->reason = reason == REASON_NONE ? -1 : reason;
+    s->revoked_at = get_time(r);
+    s->this_update = get_time(r);
+    s->next_update = get_time(r);
+    s->certid_der = get_span(r, 1, SIGNER_MSG_CERTID_MAX);
+    if (!single_valid(s))
+        r->bad = true;
+}
+
+static bool ocsp_put(struct buf *b, const struct signer_msg *m)
+{
+    const struct signer_msg_ocsp *o = &m->u.ocsp;
+    if (o->n == 0 || o->n > OCSP_IDS_MAX)
+        return false;
+    buf_u8(b, (uint8_t)o->n);
+    for (size_t i = 0; i < o->n; i++)
+        if (!single_put(b, &o->singles[i]))
+            return false;
+    return put_span(b, o->nonce, 0, SIGNER_MSG_NONCE_MAX);
+}
+
+static void ocsp_get(struct rd *r, struct signer_msg *m)
+{
+    struct signer_msg_ocsp *o = &m->u.ocsp;
+    o->n = rd_u8(r);
+    if (o->n == 0 || o->n > OCSP_IDS_MAX) {
+        r->bad = true;
+        o->n = 0;
+    }
+    for (size_t i = 0; i < o->n; i++)
+        single_get(r, &o->singles[i]);
+    o->nonce = get_span(r, 0, SIGNER_MSG_NONCE_MAX);
+}
+
+static bool signed_put(struct buf *b, const struct signer_msg *m)
+{
+    return put_span(b, m->u.der, 1, UINT16_MAX);
+}
+
+static void signed_get(struct rd *r, struct signer_msg *m)
+{
+    m->u.der = get_span(r, 1, UINT16_MAX);
+}
+
+struct codec {
+    bool (*put)(struct buf *b, const struct signer_msg *m); /* false: a field out of range */
+    void (*get)(struct rd *r, struct signer_msg *m);
+};
+
+static const struct codec codecs[SIGNER_MSG_TYPE_MAX] = {
+    [SIGNER_MSG_HELLO] = {hello_put, hello_get},
+    [SIGNER_MSG_FATAL] = {refused_put, refused_get},
+    [SIGNER_MSG_GONE] = {gone_put, gone_get},
+    [SIGNER_MSG_ISSUE] = {issue_put, issue_get},
+    [SIGNER_MSG_OCSP] = {ocsp_put, ocsp_get},
+    [SIGNER_MSG_SIGNED] = {signed_put, signed_get},
+    [SIGNER_MSG_REFUSED] = {refused_put, refused_get},
+};
+_Static_assert(TD_NITEMS(codecs) == SIGNER_MSG_TYPE_MAX, "a codec per type");
+
+enum td_err signer_msg_put(struct buf *b, const struct signer_msg *m)
+{
+    if ((unsigned)m->type >= SIGNER_MSG_TYPE_MAX || !codecs[m->type].put)
+        return TD_INVAL;
+    buf_u8(b, SIGNER_MSG_VERSION);
+    buf_u8(b, (uint8_t)m->type);
+    buf_u32(b, m->generation);
+    buf_u64(b, m->id);
+    if (!codecs[m->type].put(b, m))
+        return TD_INVAL;
+    return b->err;
+}
+
+bool signer_msg_has_head(struct span s)
+{
+    return s.n >= SIGNER_MSG_HEAD_SIZE;
+}
+
+enum td_err signer_msg_get(struct span s, struct signer_msg *ret)
+{
+    if (s.n > LIMIT_SIGNER_MSG)
+        return TD_LIMIT;
+    struct rd r = rd_init(s);
+    uint8_t version = rd_u8(&r), type = rd_u8(&r);
+    struct signer_msg m = {.generation = rd_u32(&r)};
+    m.id = rd_u64(&r);
+    if (r.bad)
+        return TD_PARSE;
+    ret->generation = m.generation;
+    ret->id = m.id;
+    if (version != SIGNER_MSG_VERSION || type >= SIGNER_MSG_TYPE_MAX || !codecs[type].get)
+        return TD_UNSUPPORTED;
+    m.type = (enum signer_msg_type)type;
+    codecs[type].get(&r, &m);
+    if (!rd_done(&r))
+        return TD_PARSE;
+    *ret = m;
+    return TD_OK;
+}
+
+void signer_msg_refusal(struct signer_msg *m, uint64_t id, enum td_err e, const struct errinfo *ei)
+{
+    const char *text = err_msg(ei, e);
+    *m = (struct signer_msg){.type = SIGNER_MSG_REFUSED, .id = id};
+    m->u.refused = (struct signer_msg_refused){
+        .code = e,
+        .reason = span_sub(span_str(ei ? ei->reason : NULL), 0, SIGNER_MSG_TEXT_MAX),
+        .text = span_sub(span_str(text), 0, SIGNER_MSG_TEXT_MAX),
+    };
+}

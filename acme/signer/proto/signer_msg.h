@@ -1,0 +1,83 @@
+/* The messages between testudo and testudo-signer, one per datagram of a SOCK_SEQPACKET pair.
+ *
+ * Typed and closed: a message that is not in this list does not exist, so there is nothing to ask
+ * the signer for "a signature over these bytes". Header: version, type, generation, id; then the
+ * body of that type. Integers are big-endian, byte strings carry a 16-bit length. One encoding per
+ * message: decoding refuses trailing bytes and every value encoding would not write. */
+#ifndef TD_ACME_SIGNER_PROTO_SIGNER_MSG_H
+#define TD_ACME_SIGNER_PROTO_SIGNER_MSG_H
+
+#include "mdm/base/buf.h"
+#include "mdm/crypt/ocsp.h"
+
+/* Counts up whenever a message changes. */
+#define SIGNER_MSG_VERSION 1
+#define SIGNER_MSG_HEAD_SIZE 14
+#define SIGNER_MSG_NONCE_MAX 128 /* RFC 9654 section 2.1 */
+#define SIGNER_MSG_SPKI_MAX 2048 /* an RSA-4096 key has 550 bytes */
+#define SIGNER_MSG_CERTID_MAX 256
+#define SIGNER_MSG_TEXT_MAX 255
+
+enum signer_msg_type {
+    SIGNER_MSG_HELLO = 1, /* worker: ready, these are the certificates */
+    SIGNER_MSG_FATAL = 2, /* worker: cannot start, and why */
+    SIGNER_MSG_GONE = 3,  /* supervisor: the worker of this generation died */
+    SIGNER_MSG_ISSUE = 4,
+    SIGNER_MSG_OCSP = 5,
+    SIGNER_MSG_SIGNED = 6,  /* the answer to ISSUE or OCSP: DER */
+    SIGNER_MSG_REFUSED = 7, /* the other answer */
+    SIGNER_MSG_TYPE_MAX
+};
+
+struct signer_msg_hello {
+    struct span root, issuing, responder; /* DER certificates */
+};
+
+struct signer_msg_issue {
+    struct span profile, device_serial, spki;
+    uint8_t evidence_sha256[SHA256_SIZE];
+};
+
+struct signer_msg_ocsp {
+    struct ocsp_single singles[OCSP_IDS_MAX];
+    size_t n; /* 1..OCSP_IDS_MAX */
+    struct span nonce;
+};
+
+struct signer_msg_refused {
+    enum td_err code; /* never TD_OK */
+    struct span reason, text;
+};
+
+/* A message; spans are borrowed from what it was decoded from. `generation` is the number of the
+ * worker it comes from or is meant for: a request for an earlier worker is not answered by a later
+ * one, as its sender was told that it failed. */
+struct signer_msg {
+    enum signer_msg_type type;
+    uint32_t generation;
+    uint64_t id;
+    union {
+        struct signer_msg_hello hello;
+        struct signer_msg_issue issue;
+        struct signer_msg_ocsp ocsp;
+        struct signer_msg_refused refused; /* of FATAL too */
+        struct span der;                   /* of SIGNED */
+    } u;
+};
+
+/* Appends the encoding. TD_INVAL when a field is outside what the type allows, TD_LIMIT as buf. */
+TD_NODISCARD enum td_err signer_msg_put(struct buf *b, const struct signer_msg *m);
+
+/* Decodes exactly one message. TD_PARSE: truncated, trailing bytes or a value out of range;
+ * TD_UNSUPPORTED: unknown version or type; TD_LIMIT: over LIMIT_SIGNER_MSG. On TD_UNSUPPORTED and
+ * on an error behind the header, generation and id of *ret are filled, so that the sender can be
+ * told; signer_msg_has_head says whether they are. */
+TD_NODISCARD enum td_err signer_msg_get(struct span s, struct signer_msg *ret);
+
+/* Whether the bytes are long enough for a header. */
+bool signer_msg_has_head(struct span s);
+
+/* Fills *m as a refusal of request `id`: the code, reason and text of *ei (borrowed). */
+void signer_msg_refusal(struct signer_msg *m, uint64_t id, enum td_err e, const struct errinfo *ei);
+
+#endif

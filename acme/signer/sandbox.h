@@ -1,0 +1,20 @@
+/* Closing the worker off: after sandbox_enter it can answer on the descriptors it holds, append to
+ * the audit log and nothing else: no socket, no exec, no file. */
+#ifndef TD_ACME_SIGNER_SANDBOX_H
+#define TD_ACME_SIGNER_SANDBOX_H
+
+#include "mdm/base/err.h"
+
+/* No core dumps, no ptrace by others. Early, before a key is in memory. */
+TD_NODISCARD enum td_err sandbox_no_dump(struct errinfo *ei);
+
+/* Gives up root for `user` (its uid, gid, no supplementary groups). Does nothing when not root.
+ * TD_NOTFOUND for an unknown user. */
+TD_NODISCARD enum td_err sandbox_drop(const char *user, struct errinfo *ei);
+
+/* landlock (the directory read-only, where the kernel has it: its absence is logged), then the
+ * seccomp allow-list; any other system call kills the process. In sanitizer builds neither, as
+ * their run-times need more; that is logged. */
+TD_NODISCARD enum td_err sandbox_enter(const char *dir, struct errinfo *ei);
+
+#endif

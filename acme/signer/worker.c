@@ -1,0 +1,271 @@
+#include "acme/signer/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "acme/signer/responder.h"
+#include "acme/signer/sandbox.h"
+#include "mdm/base/limits.h"
+#include "mdm/base/log.h"
+
+#define BATCH 64
+#define REQUEST_MAX LIMIT_SIGNER_MSG
+#define ARENA_MAX (1 << 20)
+#define LOCK_WAIT_MS 5000 /* the worker before this one may still be on its way out */
+#define RETRY_ROTATE 60
+
+struct worker {
+    const struct worker_opts *opts;
+    struct cadir ca;
+    struct audit_log audit;
+    struct issuer issuer;
+    struct responder responder;
+    struct arena arena;
+    uint8_t *in; /* BATCH buffers of REQUEST_MAX + 1 bytes */
+    struct mmsghdr msgs[BATCH], outs[BATCH];
+    struct iovec iov[BATCH], out_iov[BATCH];
+    struct buf reply[BATCH];
+    uint64_t reply_id[BATCH];
+    bool issued[BATCH];
+};
+
+static enum td_err send_one(int fd, const struct signer_msg *m)
+{
+    buf_auto b;
+    buf_init(&b, LIMIT_SIGNER_MSG);
+    TD_TRY(signer_msg_put(&b, m));
+    ssize_t n;
+    do
+        n = send(fd, b.p, b.n, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? TD_IO : TD_OK;
+}
+
+static void say_fatal(const struct worker_opts *o, enum td_err e, const struct errinfo *ei)
+{
+    struct signer_msg m;
+    signer_msg_refusal(&m, 0, e, ei);
+    m.type = SIGNER_MSG_FATAL;
+    m.generation = o->generation;
+    log_ev(LOG_ERROR, "signer.start", KV("error", err_name(e)), KV("text", err_msg(ei, e)));
+    if (send_one(o->fd, &m) != TD_OK)
+        log_ev(LOG_WARN, "signer.channel", KV("state", "closed"));
+}
+
+static enum td_err say_hello(struct worker *w, struct errinfo *ei)
+{
+    struct signer_msg m = {.type = SIGNER_MSG_HELLO, .generation = w->opts->generation};
+    m.u.hello = (struct signer_msg_hello){cert_der(w->ca.root), cert_der(w->ca.issuing),
+                                          cert_der(w->responder.cert)};
+    if (send_one(w->opts->fd, &m) != TD_OK)
+        return err_sys(ei, TD_IO, errno, "cannot send on the channel");
+    return TD_OK;
+}
+
+/* Everything that takes memory later is taken now. */
+static enum td_err make_room(struct worker *w, struct errinfo *ei)
+{
+    w->in = calloc(BATCH, REQUEST_MAX + 1);
+    if (!w->in)
+        return err_set(ei, TD_NOMEM, "no memory");
+    for (size_t i = 0; i < BATCH; i++) {
+        w->iov[i] = (struct iovec){w->in + i * (REQUEST_MAX + 1), REQUEST_MAX + 1};
+        w->msgs[i].msg_hdr = (struct msghdr){.msg_iov = &w->iov[i], .msg_iovlen = 1};
+        w->outs[i].msg_hdr = (struct msghdr){.msg_iov = &w->out_iov[i], .msg_iovlen = 1};
+        buf_init(&w->reply[i], LIMIT_SIGNER_MSG);
+    }
+    arena_init(&w->arena, BATCH * ARENA_MAX);
+    return TD_OK;
+}
+
+static enum td_err start(struct worker *w, struct errinfo *ei)
+{
+    const struct worker_opts *o = w->opts;
+    char log_path[CADIR_PATH_MAX], now[CLOCK_TEXT_SIZE];
+    TD_TRY(sandbox_no_dump(ei));
+    TD_TRY(crypt_init(ei));
+    TD_TRY(make_room(w, ei));
+    TD_TRY(cadir_load(o->dir, o->pass_file, &w->ca, ei));
+    TD_TRY(cadir_path(o->dir, CADIR_AUDIT, log_path, ei));
+    TD_TRY(audit_log_open(log_path, LOCK_WAIT_MS, &w->audit, ei));
+    issuer_init(&w->issuer, &w->ca, &w->audit, &clock_system, &rng_system);
+    TD_TRY(responder_init(&w->responder, &w->issuer, ei));
+    clock_text(clock_now(&clock_system), now); /* the C library reads its time zone now */
+    if (o->user)
+        TD_TRY(sandbox_drop(o->user, ei));
+    TD_TRY(sandbox_enter(o->dir, ei));
+    return say_hello(w, ei);
+}
+
+static void stop(struct worker *w)
+{
+    responder_free(&w->responder);
+    cadir_free(&w->ca);
+    audit_log_close(&w->audit);
+    for (size_t i = 0; i < BATCH; i++)
+        buf_free(&w->reply[i]);
+    arena_free(&w->arena);
+    free(w->in);
+}
+
+static enum td_err ask_issue(struct worker *w, const struct signer_msg *m, struct span *ret,
+                             struct errinfo *ei)
+{
+    return issue_handle(&w->issuer, &m->u.issue, &w->arena, ret, ei);
+}
+
+static enum td_err ask_ocsp(struct worker *w, const struct signer_msg *m, struct span *ret,
+                            struct errinfo *ei)
+{
+    return responder_handle(&w->responder, &m->u.ocsp, clock_now(&clock_system), &w->arena, ret,
+                            ei);
+}
+
+/* The requests there are. A type without a row is refused. */
+static enum td_err (*const requests[SIGNER_MSG_TYPE_MAX])(struct worker *,
+                                                          const struct signer_msg *, struct span *,
+                                                          struct errinfo *) = {
+    [SIGNER_MSG_ISSUE] = ask_issue,
+    [SIGNER_MSG_OCSP] = ask_ocsp,
+};
+
+static enum td_err answer(struct worker *w, const struct signer_msg *m, enum td_err parsed,
+                          struct span *ret, struct errinfo *ei)
+{
+    if (parsed != TD_OK)
+        return err_reason(ei, parsed, "message", "the signer does not know this message");
+    if (m->generation != w->opts->generation)
+        return err_reason(ei, TD_BUSY, "stale", "meant for an earlier signer");
+    if (!requests[m->type])
+        return err_reason(ei, TD_UNSUPPORTED, "message", "this message is not a request");
+    return requests[m->type](w, m, ret, ei);
+}
+
+static enum td_err put_reply(struct worker *w, size_t i, enum td_err e, struct span der,
+                             const struct errinfo *ei)
+{
+    struct signer_msg out = {.type = SIGNER_MSG_SIGNED, .id = w->reply_id[i]};
+    out.u.der = der;
+    if (e != TD_OK)
+        signer_msg_refusal(&out, w->reply_id[i], e, ei);
+    out.generation = w->opts->generation;
+    buf_reset(&w->reply[i]);
+    TD_TRY(signer_msg_put(&w->reply[i], &out));
+    w->out_iov[i] = (struct iovec){w->reply[i].p, w->reply[i].n};
+    return TD_OK;
+}
+
+static enum td_err handle(struct worker *w, size_t i)
+{
+    struct signer_msg m = {0};
+    struct errinfo ei = {0};
+    struct span der = {NULL, 0};
+    enum td_err parsed = signer_msg_get(span_of(w->iov[i].iov_base, w->msgs[i].msg_len), &m);
+    enum td_err e = answer(w, &m, parsed, &der, &ei);
+    w->reply_id[i] = m.id;
+    w->issued[i] = e == TD_OK && m.type == SIGNER_MSG_ISSUE;
+    if (e != TD_OK)
+        log_ev(LOG_WARN, "signer.refused", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
+    return put_reply(w, i, e, der, &ei);
+}
+
+/* Group commit: one sync for every certificate of the batch, before any of them leaves. */
+static enum td_err commit(struct worker *w, size_t n)
+{
+    struct errinfo ei = {0};
+    enum td_err e = audit_log_flush(&w->audit, &ei);
+    if (e == TD_OK)
+        return TD_OK;
+    log_ev(LOG_ERROR, "signer.audit", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
+    for (size_t i = 0; i < n; i++)
+        if (w->issued[i])
+            TD_TRY(put_reply(w, i, TD_IO, (struct span){NULL, 0}, &ei));
+    return e == TD_IO ? TD_OK : e;
+}
+
+static enum td_err send_all(struct worker *w, size_t n)
+{
+    for (size_t sent = 0; sent < n;) {
+        int k = sendmmsg(w->opts->fd, w->outs + sent, (unsigned)(n - sent), MSG_NOSIGNAL);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return TD_IO;
+        sent += (size_t)k;
+    }
+    return TD_OK;
+}
+
+/* Whole datagrams with a header, or the two ends do not understand each other at all. */
+static bool framed(const struct worker *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((w->msgs[i].msg_hdr.msg_flags & MSG_TRUNC) || w->msgs[i].msg_len > REQUEST_MAX ||
+            w->msgs[i].msg_len < SIGNER_MSG_HEAD_SIZE)
+            return false;
+    return true;
+}
+
+static void rotate(struct worker *w)
+{
+    struct errinfo ei = {0};
+    enum td_err e = responder_rotate(&w->responder, &w->issuer, &ei);
+    if (e == TD_OK)
+        return;
+    log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
+    w->responder.renew_at = clock_now(&clock_system) + RETRY_ROTATE;
+}
+
+static int loop(struct worker *w)
+{
+    for (;;) {
+        int got = recvmmsg(w->opts->fd, w->msgs, BATCH, MSG_WAITFORONE, NULL);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0 || w->msgs[0].msg_len == 0)
+            return WORKER_EXIT_CLOSED;
+        size_t n = (size_t)got;
+        while (n > 0 && w->msgs[n - 1].msg_len == 0)
+            n--; /* the channel closed behind these */
+        if (!framed(w, n)) {
+            log_ev(LOG_ERROR, "signer.channel", KV("state", "framing error"));
+            return WORKER_EXIT_BROKEN;
+        }
+        rotate(w);
+        enum td_err e = TD_OK;
+        for (size_t i = 0; i < n && e == TD_OK; i++)
+            e = handle(w, i);
+        if (e == TD_OK)
+            e = commit(w, n);
+        if (e == TD_OK)
+            e = send_all(w, n);
+        arena_free(&w->arena);
+        if (e != TD_OK)
+            return WORKER_EXIT_BROKEN;
+    }
+}
+
+int worker_run(const struct worker_opts *o)
+{
+    struct errinfo ei = {0};
+    struct worker *w = calloc(1, sizeof *w);
+    if (!w || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
+        free(w);
+        return WORKER_EXIT_BROKEN;
+    }
+    w->opts = o;
+    w->audit.fd = -1;
+    enum td_err e = start(w, &ei);
+    int status = WORKER_EXIT_CONFIG;
+    if (e != TD_OK)
+        say_fatal(o, e, &ei);
+    else
+        status = loop(w);
+    stop(w);
+    free(w);
+    return status;
+}

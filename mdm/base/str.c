@@ -1,0 +1,56 @@
+#include "mdm/base/str.h"
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
+
+bool str_ieq(struct span a, struct span b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (lower(a.p[i]) != lower(b.p[i]))
+            return false;
+    return true;
+}
+
+static bool blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct span str_trim(struct span s)
+{
+    while (s.n > 0 && blank(s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n > 0 && blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+struct span str_cut(struct span *rest, char sep)
+{
+    struct span s = *rest;
+    const uint8_t *at = s.n ? memchr(s.p, sep, s.n) : NULL;
+    if (!at) {
+        *rest = (struct span){NULL, 0};
+        return s;
+    }
+    size_t n = (size_t)(at - s.p);
+    *rest = (struct span){at + 1, s.n - n - 1};
+    return (struct span){s.p, n};
+}
+
+int str_hexdigit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}

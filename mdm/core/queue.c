@@ -1,0 +1,170 @@
+#include "mdm/core/core.h"
+
+#include "mdm/base/limits.h"
+#include "mdm/base/log.h"
+#include "mdm/base/metrics.h"
+#include "mdm/core/command.h"
+#include "mdm/core/enrollment.h"
+#include "mdm/core/pump.h"
+#include "mdm/store/audit.h"
+
+/* The command as XML: base64 and markup around the largest raw body. */
+#define COMMAND_XML_MAX ((size_t)LIMIT_BODY_PROFILE * 2)
+
+struct enqueue {
+    struct core *c;
+    const char *serial, *uuid, *type, *actor;
+    struct span body;
+    int64_t now;
+    char txn[RNG_ID_SIZE];
+};
+
+static enum td_err enqueue_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct enqueue *q = ctx;
+    struct core_row row;
+    enum td_err e = core_row_newest(tx, q->serial, &row, ei);
+    if (e == TD_NOTFOUND)
+        return err_reason(ei, TD_NOTFOUND, "not-enrolled", "the device has no enrolment");
+    TD_TRY(e);
+    if (row.state != CORE_ENROLLED)
+        return err_reason(ei, TD_STATE,
+                          row.state == CORE_AUTHENTICATED ? "not-enrolled" : "leaving",
+                          "the device is not enrolled");
+    e = tx_exec(tx, CORE_SQL(CMD_INSERT),
+                SV_LIST(SV_TEXT(q->uuid), SV_TEXT(row.id), SV_TEXT(q->type), SV_BLOB(q->body),
+                        SV_TEXT(q->actor), SV_INT(q->now)),
+                NULL, ei);
+    if (e == TD_EXISTS) /* MB-57 */
+        return err_reason(ei, TD_EXISTS, "command-uuid-used", "that CommandUUID was used before");
+    TD_TRY(e);
+    TD_TRY(tx_exec(tx, CORE_SQL(PUSH_WANT), SV_LIST(SV_TEXT(row.id), SV_INT(q->now)), NULL, ei));
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s %s", q->type, q->uuid);
+    return audit_add(tx, q->now, q->txn, q->actor, "command.queue", row.serial, detail, ei);
+}
+
+enum td_err core_enqueue(struct core *c, const char *serial, const struct plist *command,
+                         const char *uuid, const char *actor, char *ret_uuid, struct errinfo *ei)
+{
+    char id[UUID_SIZE];
+    arena_auto a;
+    buf_auto xml;
+    arena_init(&a, LIMIT_REQ_ARENA);
+    buf_init(&xml, COMMAND_XML_MAX);
+    if (uuid && !uuid_valid(span_str(uuid)))
+        return err_set(ei, TD_INVAL, "CommandUUID: not a UUID");
+    if (uuid)
+        memcpy(id, uuid, UUID_SIZE);
+    else
+        uuid_new(c->conf.rng, id);
+    struct enqueue q = {.c = c, .serial = serial, .uuid = id, .actor = actor ? actor : ""};
+    enum td_err e = plist_str(command, "RequestType", &a, &q.type);
+    if (e != TD_OK || !*q.type)
+        return err_set(ei, e == TD_NOMEM ? e : TD_INVAL, "RequestType: a string is needed");
+    TD_TRY(command_xml(command, id, &a, &xml, ei));
+    q.body = buf_view(&xml);
+    q.now = clock_now(c->conf.clock);
+    rng_id(c->conf.rng, q.txn);
+    TD_TRY(store_write(c->conf.store, enqueue_job, &q, ei));
+    metrics_add(METRIC_COMMANDS_QUEUED, 1);
+    core_pump_kick(c); /* MB-60: after the commit */
+    memcpy(ret_uuid, id, UUID_SIZE);
+    return TD_OK;
+}
+
+static int64_t int_or_zero(const struct cur *cur, int col)
+{
+    return cur_is_null(cur, col) ? 0 : cur_int(cur, col);
+}
+
+static enum td_err command_read(const struct cur *cur, struct arena *a, struct core_command *ret,
+                                struct errinfo *ei)
+{
+    struct core_command v = {0};
+    const char **text[] = {&v.uuid, &v.request_type, &v.state, &v.status, &v.created_by};
+    for (size_t i = 0; i < TD_NITEMS(text); i++) {
+        if (cur_is_null(cur, (int)i)) /* status alone may be */
+            continue;
+        *text[i] = cur_dup(cur, (int)i, a);
+        if (!*text[i])
+            return err_set(ei, TD_NOMEM, "no memory for a command");
+    }
+    v.seq = cur_int(cur, 5);
+    v.created_at = cur_int(cur, 6);
+    v.sent_at = int_or_zero(cur, 7);
+    v.done_at = int_or_zero(cur, 8);
+    v.notnow_count = cur_int(cur, 9);
+    *ret = v;
+    return TD_OK;
+}
+
+static enum td_err blob(const struct cur *cur, int col, struct arena *a, struct span *ret,
+                        struct errinfo *ei)
+{
+    *ret = cur_span_dup(cur, col, a);
+    if (!ret->p && cur_span(cur, col).n)
+        return err_set(ei, TD_NOMEM, "no memory for a command");
+    return TD_OK;
+}
+
+enum td_err core_command_get(struct tx *tx, const char *serial, const char *uuid, struct arena *a,
+                             struct core_command *ret, struct errinfo *ei)
+{
+    struct cur cur;
+    struct core_command v = {0};
+    TD_TRY(tx_row(tx, CORE_SQL(CMD_GET), SV_LIST(SV_TEXT(serial), SV_TEXT(uuid)), &cur, ei));
+    enum td_err e = command_read(&cur, a, &v, ei);
+    if (e == TD_OK)
+        e = blob(&cur, 10, a, &v.body, ei);
+    if (e == TD_OK)
+        e = blob(&cur, 11, a, &v.result, ei);
+    cur_end(&cur);
+    if (e == TD_OK)
+        *ret = v;
+    return e;
+}
+
+enum td_err core_command_list(struct tx *tx, const char *serial, int64_t before, size_t max,
+                              struct arena *a, struct core_command **ret, size_t *ret_n,
+                              struct errinfo *ei)
+{
+    struct core_command *rows = arena_alloc(a, (max ? max : 1) * sizeof *rows);
+    if (!rows)
+        return err_set(ei, TD_NOMEM, "no memory for a list of commands");
+    struct cur cur;
+    size_t n = 0;
+    TD_TRY(tx_query(tx, CORE_SQL(CMD_LIST), SV_LIST(SV_TEXT(serial), SV_INT(before), SV_INT(max)),
+                    &cur, ei));
+    enum td_err e;
+    while ((e = cur_next(&cur, ei)) == TD_OK && n < max) {
+        e = command_read(&cur, a, &rows[n], ei);
+        if (e != TD_OK)
+            break;
+        n++;
+    }
+    if (e != TD_NOTFOUND)
+        cur_end(&cur);
+    if (e != TD_NOTFOUND && e != TD_OK)
+        return e;
+    *ret = rows;
+    *ret_n = n;
+    return TD_OK;
+}
+
+struct clean {
+    int64_t before;
+    size_t max;
+};
+
+static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct clean *q = ctx;
+    return tx_exec(tx, CORE_SQL(CMD_CLEAN), SV_LIST(SV_INT(q->before), SV_INT(q->max)), NULL, ei);
+}
+
+enum td_err core_clean(struct core *c, int64_t before_time, size_t max, struct errinfo *ei)
+{
+    struct clean q = {.before = before_time, .max = max};
+    return store_write(c->conf.store, clean_job, &q, ei);
+}

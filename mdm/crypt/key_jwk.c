@@ -1,0 +1,148 @@
+/* Public keys from their numbers (RFC 7517, RFC 7518 section 6, RFC 8037). */
+#include "mdm/crypt/der_int.h"
+#include "mdm/crypt/key_int.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
+
+#define POINT_MAX (1 + 2 * 66)
+
+static void param_bld_auto(OSSL_PARAM_BLD **p)
+{
+    OSSL_PARAM_BLD_free(*p);
+}
+
+static void params_auto(OSSL_PARAM **p)
+{
+    OSSL_PARAM_free(*p);
+}
+
+static void bn_auto_free(BIGNUM **p)
+{
+    BN_free(*p);
+}
+#define bn_auto __attribute__((cleanup(bn_auto_free))) BIGNUM
+
+static EVP_PKEY *fromdata(const char *type, OSSL_PARAM *params)
+{
+    EVP_PKEY *pkey = NULL;
+    pctx_auto *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        return NULL;
+    return pkey;
+}
+
+/* The uncompressed form of a point given compressed. */
+static bool decompress(EVP_PKEY *pkey, const struct key_curve *c, uint8_t out[static POINT_MAX])
+{
+    bn_auto *x = NULL, *y = NULL;
+    out[0] = 4;
+    return EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_X, &x) == 1 &&
+           EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, &y) == 1 &&
+           BN_bn2binpad(x, out + 1, (int)c->size) > 0 &&
+           BN_bn2binpad(y, out + 1 + c->size, (int)c->size) > 0;
+}
+
+enum td_err key_from_point(const struct key_curve *c, struct span point, struct key **ret,
+                           struct errinfo *ei)
+{
+    uint8_t octets[POINT_MAX];
+    bool full = point.n == 1 + 2 * c->size && point.p[0] == 4;
+    bool compressed = point.n == 1 + c->size && (point.p[0] & 0xfe) == 2;
+    if (!full && !compressed)
+        return err_set(ei, TD_PARSE, "elliptic curve point");
+    memcpy(octets, point.p, point.n);
+
+    char group[sizeof("P-256")];
+    memcpy(group, c->group, sizeof(group));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, octets, point.n),
+        OSSL_PARAM_construct_end(),
+    };
+    /* OpenSSL checks that the point is on the curve while it decodes it. */
+    pkey_auto *pkey = fromdata("EC", params);
+    if (!pkey)
+        return crypt_fail(ei, TD_PARSE, "elliptic curve point");
+    if (compressed && !decompress(pkey, c, octets))
+        return crypt_fail(ei, TD_CRYPTO, "elliptic curve point");
+    buf_auto b;
+    buf_init(&b, KEY_SPKI_MAX);
+    key_put_ec_spki(&b, c, span_of(octets, 1 + 2 * c->size));
+    EVP_PKEY *take = pkey;
+    pkey = NULL;
+    return key_make(take, c->type, &b, ret, ei);
+}
+
+enum td_err key_from_ec(enum key_type t, struct span x, struct span y, struct key **ret,
+                        struct errinfo *ei)
+{
+    const struct key_curve *c = key_curve_of(t);
+    if (!c)
+        return err_set(ei, TD_INVAL, "not an elliptic curve");
+    /* RFC 7518 section 6.2.1.2: exactly the size of a coordinate */
+    if (x.n != c->size || y.n != c->size)
+        return err_set(ei, TD_PARSE, "coordinate of the wrong size");
+    uint8_t point[POINT_MAX] = {4};
+    memcpy(point + 1, x.p, c->size);
+    memcpy(point + 1 + c->size, y.p, c->size);
+    return key_from_point(c, span_of(point, 1 + 2 * c->size), ret, ei);
+}
+
+static struct span strip_zeros(struct span s)
+{
+    while (s.n > 0 && s.p[0] == 0)
+        s = span_sub(s, 1, s.n - 1);
+    return s;
+}
+
+enum td_err key_from_rsa_min(struct span n, struct span e, size_t min_bits, struct key **ret,
+                             struct errinfo *ei)
+{
+    n = strip_zeros(n);
+    e = strip_zeros(e);
+    size_t bits = n.n * 8;
+    for (uint8_t top = n.n ? n.p[0] : 0xff; !(top & 0x80); top = (uint8_t)(top << 1))
+        bits--;
+    if (bits < min_bits || bits > KEY_RSA_MAX)
+        return err_set(ei, TD_UNSUPPORTED, "RSA key of %zu bit", bits);
+    /* Over 64 bit an exponent only costs us time. */
+    if (e.n == 0 || e.n > 8 || !(e.p[e.n - 1] & 1) || (e.n == 1 && e.p[0] < 3) ||
+        !(n.p[n.n - 1] & 1))
+        return err_set(ei, TD_PARSE, "RSA modulus or exponent");
+
+    bn_auto *bn = BN_bin2bn(n.p, (int)n.n, NULL);
+    bn_auto *be = BN_bin2bn(e.p, (int)e.n, NULL);
+    __attribute__((cleanup(param_bld_auto))) OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    if (!bn || !be || !bld || !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) ||
+        !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be))
+        return crypt_fail(ei, TD_NOMEM, "RSA key");
+    __attribute__((cleanup(params_auto))) OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
+    EVP_PKEY *pkey = params ? fromdata("RSA", params) : NULL;
+    if (!pkey)
+        return crypt_fail(ei, TD_PARSE, "RSA key");
+    buf_auto b;
+    buf_init(&b, KEY_SPKI_MAX);
+    key_put_rsa_spki(&b, n, e);
+    return key_make(pkey, KEY_RSA, &b, ret, ei);
+}
+
+enum td_err key_from_rsa(struct span n, struct span e, struct key **ret, struct errinfo *ei)
+{
+    return key_from_rsa_min(n, e, KEY_RSA_MIN, ret, ei);
+}
+
+enum td_err key_from_ed25519(struct span x, struct key **ret, struct errinfo *ei)
+{
+    if (x.n != 32)
+        return err_set(ei, TD_PARSE, "Ed25519 key of the wrong size");
+    EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x.p, x.n);
+    if (!pkey)
+        return crypt_fail(ei, TD_PARSE, "Ed25519 key");
+    buf_auto b;
+    buf_init(&b, KEY_SPKI_MAX);
+    key_put_ed25519_spki(&b, x);
+    return key_make(pkey, KEY_ED25519, &b, ret, ei);
+}

@@ -1,0 +1,60 @@
+#include "mdm/crypt/ossl_int.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <pthread.h>
+
+static const char *const md_names[DIGEST_MAX] = {"SHA1", "SHA256", "SHA384", "SHA512"};
+
+/* Written once under pthread_once, read-only afterwards. */
+static EVP_MD *mds[DIGEST_MAX];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void load(void)
+{
+    /* No openssl.cnf: what OPENSSL_CONF names must not load engines or providers into us. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_ADD_ALL_DIGESTS |
+                            OPENSSL_INIT_ADD_ALL_CIPHERS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
+                        NULL);
+    for (size_t i = 0; i < DIGEST_MAX; i++)
+        mds[i] = EVP_MD_fetch(NULL, md_names[i], NULL);
+}
+
+enum td_err crypt_init(struct errinfo *ei)
+{
+    pthread_once(&once, load);
+    for (size_t i = 0; i < DIGEST_MAX; i++)
+        if (!mds[i])
+            return crypt_fail(ei, TD_CRYPTO, md_names[i]);
+    return TD_OK;
+}
+
+const EVP_MD *crypt_md(enum digest_alg alg)
+{
+    pthread_once(&once, load);
+    if ((unsigned)alg >= DIGEST_MAX || !mds[alg])
+        abort();
+    return mds[alg];
+}
+
+enum td_err crypt_fail(struct errinfo *ei, enum td_err e, const char *what)
+{
+    const char *why = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    return why ? err_set(ei, e, "%s: %s", what, why) : err_set(ei, e, "%s", what);
+}
+
+void crypt_pkey_auto(EVP_PKEY **p)
+{
+    EVP_PKEY_free(*p);
+}
+
+void crypt_pctx_auto(EVP_PKEY_CTX **p)
+{
+    EVP_PKEY_CTX_free(*p);
+}
+
+void crypt_bio_auto(BIO **p)
+{
+    BIO_free_all(*p);
+}

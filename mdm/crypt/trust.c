@@ -1,0 +1,119 @@
+/* Chains of certificates. */
+#include "mdm/base/limits.h"
+#include "mdm/crypt/ossl_int.h"
+#include "mdm/crypt/x509_int.h"
+
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+struct trust {
+    X509_STORE *store;
+};
+
+/* OpenSSL's security levels: 2 asks for 112 bit (RSA-2048, no SHA-1), 0 for nothing. */
+#define LEVEL_STRONG 2
+#define LEVEL_NONE 0
+
+void trust_free(struct trust *t)
+{
+    if (!t)
+        return;
+    X509_STORE_free(t->store);
+    free(t);
+}
+
+enum td_err trust_new(struct cert *const *roots, size_t n, struct trust **ret, struct errinfo *ei)
+{
+    TD_TRY(crypt_init(ei));
+    struct trust *t = calloc(1, sizeof(*t));
+    if (!t)
+        return err_set(ei, TD_NOMEM, "trust");
+    t->store = X509_STORE_new();
+    bool ok = t->store != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        X509 *x = cert_x509(roots[i]);
+        ok = x && X509_STORE_add_cert(t->store, x) == 1;
+    }
+    if (!ok) {
+        trust_free(t);
+        return crypt_fail(ei, TD_CRYPTO, "trusted root");
+    }
+    *ret = t;
+    return TD_OK;
+}
+
+static void store_ctx_auto(X509_STORE_CTX **p)
+{
+    X509_STORE_CTX_free(*p);
+}
+
+static void x509_stack_auto(STACK_OF(X509) * *p)
+{
+    sk_X509_free(*p);
+}
+
+/* With lax_ids: identifiers only help to find an issuer, the signature is what counts. All else
+ * stays fatal. */
+static int forgive_ids(int ok, X509_STORE_CTX *ctx)
+{
+    int e = X509_STORE_CTX_get_error(ctx);
+    if (ok || (e != X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER &&
+               e != X509_V_ERR_MISSING_SUBJECT_KEY_IDENTIFIER))
+        return ok;
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+static bool set_params(X509_STORE_CTX *ctx, const struct trust_opts *o)
+{
+    X509_VERIFY_PARAM *p = X509_STORE_CTX_get0_param(ctx);
+    unsigned long flags = X509_V_FLAG_X509_STRICT;
+    if (o->lax_ids)
+        X509_STORE_CTX_set_verify_cb(ctx, forgive_ids);
+    /* A set time would win over NO_CHECK_TIME. */
+    if (o->no_time)
+        flags |= X509_V_FLAG_NO_CHECK_TIME;
+    else
+        X509_VERIFY_PARAM_set_time(p, (time_t)o->at);
+    X509_VERIFY_PARAM_set_depth(p, LIMIT_CERT_CHAIN);
+    X509_VERIFY_PARAM_set_auth_level(p, o->weak_algs ? LEVEL_NONE : LEVEL_STRONG);
+    if (X509_VERIFY_PARAM_set_flags(p, flags) != 1)
+        return false;
+    if (o->purpose && strcmp(o->purpose, "any") != 0) {
+        const X509_PURPOSE *xp = X509_PURPOSE_get0(X509_PURPOSE_get_by_sname(o->purpose));
+        return xp && X509_VERIFY_PARAM_set_purpose(p, X509_PURPOSE_get_id(xp)) == 1;
+    }
+    return true;
+}
+
+enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
+                         const struct cert *const *chain, size_t nchain,
+                         const struct trust_opts *o, struct errinfo *ei)
+{
+    if (nchain > LIMIT_CERT_CHAIN)
+        return err_set(ei, TD_LIMIT, "chain of %zu certificates", nchain);
+    __attribute__((cleanup(x509_stack_auto))) STACK_OF(X509) *untrusted = sk_X509_new_null();
+    __attribute__((cleanup(store_ctx_auto))) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (!untrusted || !ctx)
+        return crypt_fail(ei, TD_NOMEM, "chain");
+    for (size_t i = 0; i < nchain; i++) {
+        X509 *x = cert_x509(chain[i]);
+        if (!x)
+            return crypt_fail(ei, TD_CRYPTO, "certificate of the chain");
+        if (sk_X509_push(untrusted, x) <= 0)
+            return crypt_fail(ei, TD_NOMEM, "chain");
+    }
+    X509 *x = cert_x509(leaf);
+    if (!x)
+        return crypt_fail(ei, TD_CRYPTO, "certificate");
+    if (X509_STORE_CTX_init(ctx, t->store, x, untrusted) != 1 || !set_params(ctx, o))
+        return crypt_fail(ei, TD_INVAL, "verification options");
+    if (X509_verify_cert(ctx) == 1)
+        return TD_OK;
+    int code = X509_STORE_CTX_get_error(ctx);
+    int depth = X509_STORE_CTX_get_error_depth(ctx);
+    ERR_clear_error();
+    return err_set(ei, TD_CRYPTO, "certificate at depth %d: %s", depth,
+                   X509_verify_cert_error_string(code));
+}

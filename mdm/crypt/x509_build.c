@@ -1,0 +1,161 @@
+#include "mdm/crypt/x509_build.h"
+
+#include "mdm/crypt/der_int.h"
+#include "mdm/crypt/key_int.h"
+#include "mdm/crypt/x509_ext_int.h"
+#include "mdm/crypt/x509_int.h"
+
+#define CERT_BUILD_MAX 16384
+#define SERIAL_MAX 20
+#define UB_NAME 64 /* ub-common-name, ub-organization-name */
+
+#define OID_CN "\x55\x04\x03"
+#define OID_C "\x55\x04\x06"
+#define OID_O "\x55\x04\x0a"
+
+static bool printable(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!alnum && (c == 0 || !strchr(" '()+,-./:=?", c)))
+            return false;
+    }
+    return true;
+}
+
+/* Characters, not octets: upper bounds count these. */
+static size_t utf8_count(struct span s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += (s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static enum td_err put_attr(struct buf *b, struct span oid, const char *value, size_t max,
+                            struct errinfo *ei)
+{
+    struct span s = span_str(value);
+    if (s.n == 0)
+        return TD_OK;
+    if (!der_utf8_ok(s) || utf8_count(s) > max)
+        return err_set(ei, TD_INVAL, "attribute of the subject");
+    size_t rdn = der_open(b, DER_SET);
+    size_t atv = der_open(b, DER_SEQUENCE);
+    der_put(b, DER_OID, oid);
+    der_put(b, printable(s) ? DER_PRINTABLE_STRING : DER_UTF8_STRING, s);
+    der_close(b, atv);
+    der_close(b, rdn);
+    return TD_OK;
+}
+
+static enum td_err put_subject(struct buf *b, const struct x509_spec *s, bool *ret_empty,
+                               struct errinfo *ei)
+{
+    struct span c = span_str(s->c);
+    if (c.n != 0 && (c.n != 2 || !printable(c)))
+        return err_set(ei, TD_INVAL, "country of the subject");
+    size_t name = der_open(b, DER_SEQUENCE);
+    size_t before = b->n;
+    TD_TRY(put_attr(b, SPAN_LIT(OID_C), s->c, 2, ei));
+    TD_TRY(put_attr(b, SPAN_LIT(OID_O), s->o, UB_NAME, ei));
+    TD_TRY(put_attr(b, SPAN_LIT(OID_CN), s->cn, UB_NAME, ei));
+    *ret_empty = b->n == before;
+    der_close(b, name);
+    return TD_OK;
+}
+
+/* Positive, at most 20 octets as encoded (RFC 5280 section 4.1.2.2). */
+static bool serial_ok(struct span s)
+{
+    while (s.n > 0 && s.p[0] == 0)
+        s = span_sub(s, 1, s.n - 1);
+    return s.n > 0 && s.n + (s.p[0] >> 7) <= SERIAL_MAX;
+}
+
+static enum td_err check_spec(const struct x509_spec *s, const struct cert *issuer,
+                              const struct key *issuer_key, struct errinfo *ei)
+{
+    if (!serial_ok(s->serial))
+        return err_set(ei, TD_INVAL, "serial number");
+    if (s->not_after < s->not_before)
+        return err_set(ei, TD_INVAL, "validity ends before it begins");
+    if (!s->public_key || !issuer_key)
+        return err_set(ei, TD_INVAL, "key missing");
+    if (!key_equal(issuer ? cert_key(issuer) : s->public_key, issuer_key))
+        return err_set(ei, TD_INVAL, "issuer's key and certificate do not belong together");
+    return TD_OK;
+}
+
+/* The issuer's own identifier where it has one, else what we would have given it. */
+static struct span issuer_keyid(const struct cert *issuer, uint8_t own[static X509_KEYID_SIZE])
+{
+    const struct cert_ext *e = cert_find_ext(issuer, SPAN_LIT("\x55\x1d\x0e"));
+    struct span in, id;
+    if (e) {
+        in = e->val;
+        if (der_get(&in, DER_OCTET_STRING, &id) && in.n == 0 && id.n > 0)
+            return id;
+    }
+    x509_keyid(cert_key_octets(issuer), own);
+    return span_of(own, X509_KEYID_SIZE);
+}
+
+static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struct cert *issuer,
+                           const struct sigalg *alg, struct errinfo *ei)
+{
+    uint8_t ski[X509_KEYID_SIZE], other[X509_KEYID_SIZE];
+    x509_keyid(key_bits_octets(s->public_key), ski);
+    struct span aki = issuer ? issuer_keyid(issuer, other) : SPAN_ARR(ski);
+
+    buf_auto subject;
+    buf_init(&subject, 1024);
+    bool empty;
+    TD_TRY(put_subject(&subject, s, &empty, ei));
+    if (empty && (s->ca || !issuer || (!s->san_permanent_id && !s->san_dns)))
+        return err_set(ei, TD_INVAL, "empty subject");
+
+    size_t tbs = der_open(b, DER_SEQUENCE);
+    buf_span(b, SPAN_LIT("\xa0\x03\x02\x01\x02")); /* version 3 */
+    der_put_uint(b, s->serial);
+    buf_span(b, alg->der);
+    buf_span(b, issuer ? issuer->subject : buf_view(&subject));
+    size_t validity = der_open(b, DER_SEQUENCE);
+    der_put_time(b, s->not_before);
+    der_put_time(b, s->not_after);
+    der_close(b, validity);
+    buf_span(b, buf_view(&subject));
+    buf_span(b, span_of(s->public_key->spki, s->public_key->nspki));
+    TD_TRY(x509_put_exts(b, s, empty, SPAN_ARR(ski), aki, ei));
+    der_close(b, tbs);
+    return subject.err != TD_OK ? subject.err : b->err;
+}
+
+enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
+                       const struct key *issuer_key, struct arena *a, struct span *ret,
+                       struct errinfo *ei)
+{
+    TD_TRY(check_spec(spec, issuer, issuer_key, ei));
+    const struct sigalg *alg = sigalg_of_key(issuer_key);
+    if (!alg)
+        return err_set(ei, TD_UNSUPPORTED, "issuer's type of key");
+    buf_auto tbs, b;
+    buf_init(&tbs, CERT_BUILD_MAX);
+    buf_init(&b, CERT_BUILD_MAX);
+    TD_TRY(put_tbs(&tbs, spec, issuer, alg, ei));
+    struct span sig;
+    TD_TRY(key_sign(issuer_key, alg->digest, buf_view(&tbs), a, &sig, ei));
+    size_t outer = der_open(&b, DER_SEQUENCE);
+    buf_span(&b, buf_view(&tbs));
+    buf_span(&b, alg->der);
+    der_put_bits(&b, sig);
+    der_close(&b, outer);
+    if (b.err != TD_OK)
+        return err_set(ei, b.err, "certificate");
+    struct span der = arena_span(a, buf_view(&b));
+    if (!der.p)
+        return err_set(ei, TD_NOMEM, "certificate");
+    *ret = der;
+    return TD_OK;
+}

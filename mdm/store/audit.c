@@ -1,0 +1,22 @@
+#include "mdm/store/audit.h"
+
+enum { AUDIT_ADD, AUDIT_MAX };
+
+static const struct store_stmt stmts[AUDIT_MAX] = {
+    [AUDIT_ADD] = {"audit.add",
+                   "INSERT INTO audit (at, txn, actor, action, subject, detail)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                   "ittttt", ""},
+};
+
+const struct store_stmts audit_stmts = {stmts, AUDIT_MAX};
+
+enum td_err audit_add(struct tx *tx, int64_t now, const char *txn, const char *actor,
+                      const char *action, const char *subject, const char *detail,
+                      struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[AUDIT_ADD],
+                   SV_LIST(SV_INT(now), SV_TEXT(txn), SV_TEXT(actor), SV_TEXT(action),
+                           SV_TEXT(subject), SV_TEXT(detail)),
+                   NULL, ei);
+}

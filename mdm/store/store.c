@@ -1,0 +1,449 @@
+#include "mdm/store/store_int.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "mdm/base/metrics.h"
+
+#define READ_WAIT_MS 5000
+#define BATCH_ATTEMPTS 5 /* of a transaction that loses races or is lost to a job of it */
+#define WRITERS_MAX 16
+
+/* A write: on the stack of the thread that waits for it. */
+struct job {
+    struct job *next;
+    store_fn fn;
+    void *ctx;
+    struct errinfo *ei;
+    enum td_err err;
+    bool final; /* failed in a way that takes its transaction down: not run again */
+    sem_t done;
+};
+
+struct writer {
+    struct store *s;
+    struct conn *conn; /* NULL: to be opened again */
+    struct job **batch;
+    pthread_t thread;
+    bool started;
+};
+
+struct store {
+    const struct engine_ops *ops;
+    struct engine *engine;
+    struct stmt_table stmts;
+    unsigned batch_max, queue_max;
+
+    pthread_mutex_t lock; /* the queue */
+    pthread_cond_t wake;
+    struct job *head, **tail;
+    unsigned queued;
+    bool closing;
+    struct writer writers[WRITERS_MAX];
+    unsigned nwriters;
+
+    pthread_mutex_t rlock; /* the idle readers: a stack, the warmest on top */
+    pthread_cond_t rwake;
+    struct conn **idle; /* NULL in it: to be opened again */
+    unsigned nidle, nreaders, read_wait_ms;
+};
+
+static const struct engine_ops *const engines[] = {&store_sqlite};
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* Runs one job in a savepoint; false when the transaction around it does not stand. */
+static bool job_run(struct writer *w, struct job *j)
+{
+    struct store *s = w->s;
+    struct tx tx = {.ops = s->ops, .stmts = &s->stmts, .conn = w->conn, .write = true};
+    memset(j->ei, 0, sizeof *j->ei);
+    j->err = s->ops->txn(w->conn, TXN_SAVE, j->ei);
+    if (j->err == TD_OK)
+        j->err = tx_run(&tx, j->fn, j->ctx, j->ei);
+    enum txn_fate fate = s->ops->fate(w->conn);
+    if (fate == TXN_STANDS && j->err != TD_OK && s->ops->txn(w->conn, TXN_UNDO, NULL) != TD_OK)
+        fate = TXN_LOST;
+    if (fate == TXN_STANDS) {
+        struct errinfo ei = {0};
+        enum td_err e = s->ops->txn(w->conn, TXN_RELEASE, &ei);
+        if (e == TD_OK)
+            return true;
+        if (j->err == TD_OK) {
+            j->err = e;
+            *j->ei = ei;
+        }
+        fate = TXN_LOST;
+    }
+    if (j->err == TD_OK)
+        j->err = err_set(j->ei, TD_DB, "the transaction was lost");
+    j->final = fate == TXN_LOST;
+    return false;
+}
+
+static void fail_unfinished(struct job *const *jobs, size_t n, enum td_err e,
+                            const struct errinfo *ei)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (jobs[i]->final)
+            continue;
+        jobs[i]->err = e;
+        *jobs[i]->ei = *ei;
+    }
+}
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Commits what the jobs did. *again when another try may succeed. */
+static enum td_err batch_commit(struct writer *w, size_t ok, bool *again, struct errinfo *ei)
+{
+    const struct engine_ops *ops = w->s->ops;
+    if (ok == 0)
+        return ops->txn(w->conn, TXN_ROLLBACK, ei);
+    int64_t from = now_us();
+    enum td_err e = ops->txn(w->conn, TXN_COMMIT, ei);
+    if (e != TD_OK) {
+        *again = ops->fate(w->conn) == TXN_RACED;
+        return e;
+    }
+    metrics_observe(METRIC_STORE_COMMIT_TIME, now_us() - from);
+    metrics_add(METRIC_STORE_BATCHES, 1);
+    metrics_add(METRIC_STORE_JOBS, (int64_t)ok);
+    return TD_OK;
+}
+
+/* One transaction over all jobs that are not final. An error is that of the whole batch; *again
+ * says that the jobs are to be run once more instead. */
+static enum td_err batch_try(struct writer *w, struct job *const *jobs, size_t n, bool *again,
+                             struct errinfo *ei)
+{
+    struct store *s = w->s;
+    *again = false;
+    if (!w->conn)
+        TD_TRY(s->ops->conn_open(s->engine, CONN_WRITE, &w->conn, ei));
+    enum td_err e = s->ops->txn(w->conn, TXN_BEGIN_WRITE, ei);
+    size_t ok = 0;
+    for (size_t i = 0; i < n && e == TD_OK && !*again; i++) {
+        if (jobs[i]->final)
+            continue;
+        if (!job_run(w, jobs[i])) {
+            *again = true;
+            *ei = *jobs[i]->ei;
+            e = jobs[i]->err;
+        } else if (jobs[i]->err == TD_OK) {
+            ok++;
+        }
+    }
+    if (e == TD_OK)
+        e = batch_commit(w, ok, again, ei);
+    if (e != TD_OK)
+        (void)s->ops->txn(w->conn, TXN_ROLLBACK, NULL);
+    if (!s->ops->conn_alive(w->conn)) {
+        s->ops->conn_close(w->conn);
+        w->conn = NULL;
+    }
+    return e;
+}
+
+static void batch_run(struct writer *w, struct job *const *jobs, size_t n)
+{
+    struct errinfo ei;
+    enum td_err e;
+    bool again = false;
+    unsigned attempt = 0;
+    do {
+        memset(&ei, 0, sizeof ei);
+        e = batch_try(w, jobs, n, &again, &ei);
+    } while (again && ++attempt < BATCH_ATTEMPTS);
+    if (e != TD_OK)
+        fail_unfinished(jobs, n, e, &ei);
+    int64_t failed = 0;
+    for (size_t i = 0; i < n; i++)
+        failed += jobs[i]->err != TD_OK;
+    if (failed)
+        metrics_add(METRIC_STORE_FAILED, failed);
+}
+
+/* Takes what waits, at most a batch; 0 when the store closes and nothing is left. */
+static size_t take(struct store *s, struct job **out)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!s->head && !s->closing)
+        pthread_cond_wait(&s->wake, &s->lock);
+    size_t n = 0;
+    while (s->head && n < s->batch_max) {
+        out[n++] = s->head;
+        s->head = s->head->next;
+    }
+    if (!s->head)
+        s->tail = &s->head;
+    s->queued -= (unsigned)n;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *w = arg;
+    size_t n;
+    while ((n = take(w->s, w->batch)) > 0) {
+        batch_run(w, w->batch, n);
+        for (size_t i = 0; i < n; i++)
+            sem_post(&w->batch[i]->done);
+    }
+    return NULL;
+}
+
+static bool on_writer(const struct store *s)
+{
+    for (unsigned i = 0; i < s->nwriters; i++)
+        if (pthread_equal(pthread_self(), s->writers[i].thread))
+            return true;
+    return false;
+}
+
+enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
+{
+    if (on_writer(s))
+        return err_set(ei, TD_INTERNAL, "a write inside a write job");
+    struct errinfo own;
+    struct job j = {.fn = fn, .ctx = ctx, .ei = ei ? ei : &own};
+    sem_init(&j.done, 0, 0);
+    pthread_mutex_lock(&s->lock);
+    bool taken = !s->closing && s->queued < s->queue_max;
+    if (taken) {
+        *s->tail = &j;
+        s->tail = &j.next;
+        s->queued++;
+        pthread_cond_signal(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (taken)
+        while (sem_wait(&j.done) != 0)
+            ; /* a signal came */
+    sem_destroy(&j.done);
+    if (!taken)
+        return err_set(ei, TD_BUSY, "the store takes no more writes now");
+    return j.err;
+}
+
+unsigned store_queued(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    unsigned n = s->queued;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+/* TD_BUSY when no connection becomes free in time; else the caller gives it back. */
+static enum td_err reader_take(struct store *s, struct conn **ret, struct errinfo *ei)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += s->read_wait_ms / 1000;
+    until.tv_nsec += (long)(s->read_wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&s->rlock);
+    int rc = 0;
+    while (s->nidle == 0 && rc == 0)
+        rc = pthread_cond_timedwait(&s->rwake, &s->rlock, &until);
+    bool taken = s->nidle > 0;
+    if (taken)
+        *ret = s->idle[--s->nidle];
+    pthread_mutex_unlock(&s->rlock);
+    return taken ? TD_OK : err_set(ei, TD_BUSY, "no reading connection became free");
+}
+
+static void reader_give(struct store *s, struct conn *c)
+{
+    pthread_mutex_lock(&s->rlock);
+    s->idle[s->nidle++] = c;
+    pthread_cond_signal(&s->rwake);
+    pthread_mutex_unlock(&s->rlock);
+}
+
+enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
+{
+    if (on_writer(s))
+        return err_set(ei, TD_INTERNAL, "a read of its own inside a write job");
+    struct conn *c;
+    TD_TRY(reader_take(s, &c, ei));
+    enum td_err e = TD_OK;
+    if (!c)
+        e = s->ops->conn_open(s->engine, CONN_READ, &c, ei);
+    if (e != TD_OK) {
+        reader_give(s, NULL);
+        return e;
+    }
+    e = s->ops->txn(c, TXN_BEGIN_READ, ei);
+    if (e == TD_OK) {
+        struct tx tx = {.ops = s->ops, .stmts = &s->stmts, .conn = c};
+        e = tx_run(&tx, fn, ctx, ei);
+    }
+    (void)s->ops->txn(c, TXN_ROLLBACK, NULL);
+    if (!s->ops->conn_alive(c)) {
+        s->ops->conn_close(c);
+        c = NULL;
+    }
+    reader_give(s, c);
+    return e;
+}
+
+/* --- opening and closing --------------------------------------------------------------------- */
+
+static void locks_init(struct store *s)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->rlock, NULL);
+    pthread_cond_init(&s->wake, &attr);
+    pthread_cond_init(&s->rwake, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static enum td_err engine_find(const char *url, const struct engine_ops **ret, const char **where,
+                               struct errinfo *ei)
+{
+    for (size_t i = 0; i < TD_NITEMS(engines); i++) {
+        size_t n = strlen(engines[i]->scheme);
+        if (url && strncmp(url, engines[i]->scheme, n) == 0) {
+            *ret = engines[i];
+            *where = url + n;
+            return TD_OK;
+        }
+    }
+    return err_set(ei, TD_INVAL, "no storage engine for this url (sqlite:/path/to/file)");
+}
+
+/* Every statement must fit the schema before the first request. */
+static enum td_err prepare_all(struct store *s, struct conn *c, struct errinfo *ei)
+{
+    for (size_t i = 0; i < s->stmts.n; i++)
+        TD_TRY(s->ops->prepare(c, i, s->stmts.list[i], ei));
+    return TD_OK;
+}
+
+static enum td_err writer_start(struct store *s, struct writer *w, struct errinfo *ei)
+{
+    w->s = s;
+    w->batch = calloc(s->batch_max, sizeof(struct job *));
+    if (!w->batch)
+        return TD_NOMEM;
+    TD_TRY(s->ops->conn_open(s->engine, CONN_WRITE, &w->conn, ei));
+    TD_TRY(prepare_all(s, w->conn, ei));
+    int rc = pthread_create(&w->thread, NULL, writer_main, w);
+    if (rc)
+        return err_sys(ei, TD_NOMEM, rc, "writer thread");
+    w->started = true;
+    return TD_OK;
+}
+
+static enum td_err start(struct store *s, const struct store_conf *conf, const char *where,
+                         const struct migration *list, size_t n, struct errinfo *ei)
+{
+    TD_TRY(stmt_table_init(&s->stmts, conf->sets, conf->nsets, ei));
+    TD_TRY(s->ops->open(conf, where, s->stmts.n, &s->engine, ei));
+    TD_TRY(migrate_run(s->ops, s->engine, &s->stmts, list, n, clock_now(conf->clock), ei));
+    s->nreaders = conf->readers ? conf->readers : 1;
+    s->idle = calloc(s->nreaders, sizeof(struct conn *));
+    if (!s->idle)
+        return TD_NOMEM;
+    s->nidle = s->nreaders; /* each opens at its first use */
+    unsigned writers = s->ops->writers < WRITERS_MAX ? s->ops->writers : WRITERS_MAX;
+    for (unsigned i = 0; i < writers; i++) {
+        s->nwriters = i + 1;
+        TD_TRY(writer_start(s, &s->writers[i], ei));
+    }
+    return store_ping(s, ei);
+}
+
+enum td_err store_open_with(const struct store_conf *conf, const struct migration *list, size_t n,
+                            struct store **ret, struct errinfo *ei)
+{
+    const struct engine_ops *ops;
+    const char *where;
+    TD_TRY(engine_find(conf->url, &ops, &where, ei));
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        return TD_NOMEM;
+    s->ops = ops;
+    s->tail = &s->head;
+    s->batch_max = conf->batch ? conf->batch : 1;
+    s->queue_max = conf->queue ? conf->queue : 1;
+    s->read_wait_ms = conf->read_wait_ms ? conf->read_wait_ms : READ_WAIT_MS;
+    locks_init(s);
+    enum td_err e = start(s, conf, where, list, n, ei);
+    if (e != TD_OK) {
+        store_close(s);
+        return e;
+    }
+    *ret = s;
+    return TD_OK;
+}
+
+enum td_err store_open(const struct store_conf *conf, struct store **ret, struct errinfo *ei)
+{
+    return store_open_with(conf, store_migrations, store_nmigrations, ret, ei);
+}
+
+static void writers_stop(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->closing = true;
+    pthread_cond_broadcast(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    for (unsigned i = 0; i < s->nwriters; i++)
+        if (s->writers[i].started)
+            pthread_join(s->writers[i].thread, NULL);
+}
+
+static void readers_stop(struct store *s)
+{
+    if (!s->idle)
+        return;
+    pthread_mutex_lock(&s->rlock);
+    while (s->nidle < s->nreaders)
+        pthread_cond_wait(&s->rwake, &s->rlock);
+    pthread_mutex_unlock(&s->rlock);
+    for (unsigned i = 0; i < s->nreaders; i++)
+        if (s->idle[i])
+            s->ops->conn_close(s->idle[i]);
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    writers_stop(s);
+    readers_stop(s);
+    /* a writing connection is the last to go: it checkpoints */
+    for (unsigned i = 0; i < s->nwriters; i++) {
+        if (s->writers[i].conn)
+            s->ops->conn_close(s->writers[i].conn);
+        free(s->writers[i].batch);
+    }
+    if (s->engine)
+        s->ops->close(s->engine);
+    stmt_table_free(&s->stmts);
+    pthread_cond_destroy(&s->wake);
+    pthread_cond_destroy(&s->rwake);
+    pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->rlock);
+    free(s->idle);
+    free(s);
+}

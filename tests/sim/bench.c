@@ -1,0 +1,286 @@
+#include "tests/sim/bench.h"
+
+#include "mdm/base/fs.h"
+#include "tests/sim/pool.h"
+#include "tests/sim/stats.h"
+
+#include <openssl/ocsp.h>
+#include <stdlib.h>
+
+enum { CERTS_MAX = 4096, PEM_MAX = 65536, DER_MAX = 4096, LIST_ARENA = 67108864 };
+
+struct bench {
+    const struct opts *o;
+    const char *what; /* "connects", "ocsp" */
+    struct stats_hist latency;
+    struct stats_causes causes;
+    /* connect: one device per thread */
+    struct device *devices;
+    struct mdm *mdms;
+    /* ocsp: requests for all certificates, a connection per thread */
+    struct http_client *https;
+    OCSP_CERTID *ids[CERTS_MAX];
+    struct buf requests[CERTS_MAX]; /* DER, without a nonce */
+    size_t n;
+    _Atomic uint64_t good, revoked, unknown;
+};
+
+static void print_json(struct bench *b, uint64_t done, uint64_t bad, double s, double rate)
+{
+    char text[32];
+    struct json_w w;
+    buf_auto out;
+    buf_init(&out, 1048576);
+    json_w_init(&w, &out);
+    json_open(&w);
+    json_kv_str(&w, "what", b->what);
+    json_kv_int(&w, "requests", (int64_t)done);
+    json_kv_int(&w, "failed", (int64_t)bad);
+    snprintf(text, sizeof(text), "%.3f", s);
+    json_kv_raw(&w, "seconds", span_str(text));
+    snprintf(text, sizeof(text), "%.1f", rate);
+    json_kv_raw(&w, "per_second", span_str(text));
+    snprintf(text, sizeof(text), "%.3f", stats_cpu_s());
+    json_kv_raw(&w, "simulator_cpu_seconds", span_str(text));
+    if (b->https) {
+        json_kv_int(&w, "good", (int64_t)atomic_load(&b->good));
+        json_kv_int(&w, "revoked", (int64_t)atomic_load(&b->revoked));
+        json_kv_int(&w, "unknown", (int64_t)atomic_load(&b->unknown));
+    }
+    stats_hist_json(&w, "latency", &b->latency);
+    stats_causes_json(&w, "failures", &b->causes);
+    json_close(&w);
+    printf("%s\n", buf_cstr(&out));
+}
+
+static enum td_err run(struct bench *b, bool (*fn)(void *, size_t, unsigned), size_t n,
+                       unsigned threads, int *ret_code, struct errinfo *ei)
+{
+    struct pool p = {.n = n,
+                     .threads = threads,
+                     .verb = b->o->quiet || b->o->json ? NULL : b->what,
+                     .fn = fn,
+                     .ctx = b};
+    if (b->o->duration)
+        p.until_us = stats_now_us() + (uint64_t)b->o->duration * 1000000U;
+    stats_causes_init(&b->causes);
+    TD_TRY(pool_run(&p, ei));
+    double s = (double)(stats_now_us() - p.t0_us) / 1e6;
+    uint64_t done = atomic_load(&p.done), bad = atomic_load(&p.failed);
+    double rate = s > 0 ? (double)(done - bad) / s : 0;
+    *ret_code = bad || done == 0 ? 1 : 0;
+    if (b->o->json) {
+        print_json(b, done, bad, s, rate);
+        return TD_OK;
+    }
+    printf("%s: %llu in %.2f s, failed %llu: %.1f/s\n", b->what, (unsigned long long)done, s,
+           (unsigned long long)bad, rate);
+    if (b->https)
+        printf("  good %llu, revoked %llu, unknown %llu\n",
+               (unsigned long long)atomic_load(&b->good),
+               (unsigned long long)atomic_load(&b->revoked),
+               (unsigned long long)atomic_load(&b->unknown));
+    stats_hist_print(stdout, "latency", &b->latency);
+    stats_causes_print(stdout, &b->causes);
+    return TD_OK;
+}
+
+static bool count(struct bench *b, uint64_t t0, enum td_err e, const struct errinfo *ei)
+{
+    stats_add(&b->latency, stats_now_us() - t0);
+    if (e != TD_OK)
+        stats_cause(&b->causes, err_msg(ei, e));
+    return e == TD_OK;
+}
+
+/* --- Idle reports --- */
+
+static bool idle(void *ctx, size_t i, unsigned thread)
+{
+    struct bench *b = ctx;
+    struct mdm *m = &b->mdms[thread];
+    struct errinfo ei = {0};
+    httpread_auto r = {0};
+    buf_auto body;
+    (void)i;
+    buf_init(&body, 4096);
+    mdm_report(m, "Idle", NULL, "", &body);
+    uint64_t t0 = stats_now_us();
+    enum td_err e =
+        mdm_put(m, "connect", m->d->server_url, false, buf_view(&body), &r, &ei);
+    return count(b, t0, e, &ei);
+}
+
+static enum td_err connect_open(struct bench *b, const struct enroll_ctx *c, struct errinfo *ei)
+{
+    char **list = NULL;
+    size_t n = 0;
+    arena_auto a;
+    arena_init(&a, LIST_ARENA);
+    TD_TRY(device_list(c->o->state, &a, &list, &n, ei));
+    for (size_t i = 0; i < n && b->n < (size_t)c->o->threads; i++) {
+        struct device *d = &b->devices[b->n];
+        TD_TRY(device_load(d, c->o->state, list[i], ei));
+        if (d->removed) {
+            device_free(d);
+            continue;
+        }
+        mdm_init(&b->mdms[b->n], d, c->tls, c->pki, enroll_auth(c->o), enroll_timeout_ms(c->o));
+        b->n++;
+    }
+    return b->n ? TD_OK : err_set(ei, TD_NOTFOUND, "no enrolled devices in %s", c->o->state);
+}
+
+enum td_err bench_connect(const struct enroll_ctx *c, int *ret_code, struct errinfo *ei)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    size_t threads = (size_t)c->o->threads;
+    if (!b)
+        return err_set(ei, TD_NOMEM, "no memory");
+    b->o = c->o;
+    b->what = "connects";
+    b->devices = calloc(threads, sizeof(*b->devices));
+    b->mdms = calloc(threads, sizeof(*b->mdms));
+    enum td_err e = b->devices && b->mdms ? connect_open(b, c, ei)
+                                          : err_set(ei, TD_NOMEM, "no memory");
+    if (e == TD_OK)
+        e = run(b, idle, (size_t)c->o->bench, (unsigned)b->n, ret_code, ei);
+    for (size_t i = 0; i < b->n; i++) {
+        mdm_free(&b->mdms[i]);
+        device_free(&b->devices[i]);
+    }
+    free(b->devices);
+    free(b->mdms);
+    free(b);
+    return e;
+}
+
+/* --- OCSP --- */
+
+static enum td_err request_der(OCSP_CERTID *id, bool nonce, struct buf *b, struct errinfo *ei)
+{
+    OCSP_REQUEST *q = OCSP_REQUEST_new();
+    OCSP_CERTID *copy = OCSP_CERTID_dup(id);
+    unsigned char *der = NULL;
+    int n = -1;
+    if (q && copy && OCSP_request_add0_id(q, copy)) {
+        copy = NULL; /* the request owns it */
+        if (!nonce || OCSP_request_add1_nonce(q, NULL, 16) == 1)
+            n = i2d_OCSP_REQUEST(q, &der);
+    }
+    OCSP_CERTID_free(copy);
+    OCSP_REQUEST_free(q);
+    enum td_err e = n > 0 ? buf_add(b, der, (size_t)n) : ossl_fail(ei, "OCSP request");
+    OPENSSL_free(der);
+    return e;
+}
+
+/* The status of the one certificate asked for; its signature is left to `openssl ocsp`. */
+static enum td_err response_status(struct bench *b, OCSP_CERTID *id, struct span der,
+                                   struct errinfo *ei)
+{
+    const unsigned char *p = der.p;
+    int status = -1, reason = 0;
+    ASN1_GENERALIZEDTIME *revoked = NULL, *this_update = NULL, *next = NULL;
+    OCSP_RESPONSE *r = d2i_OCSP_RESPONSE(NULL, &p, (long)der.n);
+    OCSP_BASICRESP *basic =
+        r && OCSP_response_status(r) == OCSP_RESPONSE_STATUS_SUCCESSFUL ? OCSP_response_get1_basic(r)
+                                                                        : NULL;
+    bool found = basic && OCSP_resp_find_status(basic, id, &status, &reason, &revoked,
+                                                &this_update, &next) == 1;
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(r);
+    if (!found) {
+        ossl_fail(NULL, "");
+        return err_set(ei, TD_PARSE, "ocsp: no status for the certificate in the answer");
+    }
+    atomic_fetch_add(status == V_OCSP_CERTSTATUS_GOOD      ? &b->good
+                     : status == V_OCSP_CERTSTATUS_REVOKED ? &b->revoked
+                                                           : &b->unknown,
+                     1);
+    return TD_OK;
+}
+
+static bool ocsp(void *ctx, size_t i, unsigned thread)
+{
+    struct bench *b = ctx;
+    struct errinfo ei = {0};
+    struct refusal why;
+    httpread_auto r = {0};
+    buf_auto der;
+    buf_init(&der, DER_MAX);
+    i %= b->n;
+    enum td_err e = b->o->nonce ? request_der(b->ids[i], true, &der, &ei)
+                                : buf_span(&der, buf_view(&b->requests[i]));
+    struct http_req q = {.method = "POST",
+                         .url = b->o->url,
+                         .content_type = "application/ocsp-request",
+                         .body = buf_view(&der),
+                         .has_body = true};
+    uint64_t t0 = stats_now_us();
+    if (e == TD_OK)
+        e = http_do(&b->https[thread], &q, &r, &ei);
+    if (e == TD_OK && r.status != 200)
+        e = refusal_set(&why, "ocsp", &r, &ei);
+    if (e == TD_OK)
+        e = response_status(b, b->ids[i], buf_view(&r.body), &ei);
+    return count(b, t0, e, &ei);
+}
+
+static enum td_err ocsp_load(struct bench *b, struct errinfo *ei)
+{
+    char **list = NULL;
+    size_t n = 0;
+    X509 *x = NULL;
+    arena_auto a;
+    buf_auto pem;
+    arena_init(&a, LIST_ARENA);
+    TD_TRY(fs_read(b->o->issuer, PEM_MAX, &pem, ei));
+    TD_TRY(ossl_cert_from_pem(buf_view(&pem), &x, ei));
+    ossl_auto(X509) issuer = x;
+    TD_TRY(device_list(b->o->certs, &a, &list, &n, ei));
+    for (size_t i = 0; i < n && b->n < CERTS_MAX; i++) {
+        device_auto d = {0};
+        TD_TRY(device_load(&d, b->o->certs, list[i], ei));
+        b->ids[b->n] = OCSP_cert_to_id(EVP_sha1(), d.cert, issuer);
+        buf_init(&b->requests[b->n], DER_MAX);
+        if (!b->ids[b->n])
+            return ossl_fail(ei, "OCSP CertID");
+        b->n++;
+        TD_TRY(request_der(b->ids[b->n - 1], false, &b->requests[b->n - 1], ei));
+    }
+    return b->n ? TD_OK : err_set(ei, TD_NOTFOUND, "no certificates in %s", b->o->certs);
+}
+
+static enum td_err ocsp_open(struct bench *b, struct errinfo *ei)
+{
+    if (!b->o->url || !b->o->issuer || !b->o->certs || !b->o->duration)
+        return err_set(ei, TD_INVAL, "--url, --issuer, --certs and --duration are needed");
+    b->https = calloc((size_t)b->o->threads, sizeof(*b->https));
+    if (!b->https)
+        return err_set(ei, TD_NOMEM, "no memory");
+    for (int64_t i = 0; i < b->o->threads; i++)
+        http_init(&b->https[i], NULL, "testudo-sim/" TD_VERSION, (int)b->o->timeout * 1000);
+    return ocsp_load(b, ei);
+}
+
+enum td_err bench_ocsp_main(const struct opts *o, int *ret_code, struct errinfo *ei)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    if (!b)
+        return err_set(ei, TD_NOMEM, "no memory");
+    b->o = o;
+    b->what = "ocsp";
+    enum td_err e = ocsp_open(b, ei);
+    if (e == TD_OK)
+        e = run(b, ocsp, 0, (unsigned)o->threads, ret_code, ei);
+    for (int64_t i = 0; b->https && i < o->threads; i++)
+        http_close(&b->https[i]);
+    for (size_t i = 0; i < b->n; i++) {
+        OCSP_CERTID_free(b->ids[i]);
+        buf_free(&b->requests[i]);
+    }
+    free(b->https);
+    free(b);
+    return e;
+}

@@ -1,0 +1,167 @@
+/* The client of the signer: many threads, a signer that dies, one that comes back. */
+#include "ca_test.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "mdm/base/num.h"
+
+/* Children of a process, first found; 0 when there is none. */
+static pid_t child_of(pid_t parent)
+{
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", parent, parent);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    uint64_t pid = 0;
+    struct span s = span_of(text, n);
+    while (s.n && s.p[s.n - 1] == ' ')
+        s.n--;
+    return num_u64(s, INT32_MAX, &pid) == TD_OK ? (pid_t)pid : 0;
+}
+
+/* The worker: the only child of our only child. */
+static pid_t worker_pid(void)
+{
+    pid_t supervisor = child_of(getpid());
+    return supervisor ? child_of(supervisor) : 0;
+}
+
+struct hammer {
+    struct fixture *f;
+    struct span spki;
+    atomic_bool stop;
+    atomic_int ok, busy, other;
+};
+
+static void *hammer_fn(void *arg)
+{
+    struct hammer *h = arg;
+    uint8_t evidence[SHA256_SIZE] = {1};
+    struct signer_issue r = {.profile = "management", .device_serial = "HAMMER1", .spki = h->spki,
+                             .evidence_sha256 = SPAN_ARR(evidence)};
+    while (!atomic_load(&h->stop)) {
+        arena_auto a;
+        arena_init(&a, 65536);
+        struct span der;
+        struct errinfo ei = {0};
+        enum td_err e = signer_issue(h->f->client, &r, &a, &der, &ei);
+        atomic_fetch_add(e == TD_OK ? &h->ok : e == TD_BUSY ? &h->busy : &h->other, 1);
+        if (e == TD_BUSY)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static bool reached(atomic_int *v, int at_least, int ms)
+{
+    for (; ms > 0 && atomic_load(v) < at_least; ms -= 5)
+        poll(NULL, 0, 5);
+    return atomic_load(v) >= at_least;
+}
+
+/* kill -9 while requests are in flight: they fail as TD_BUSY, then it works again, three times. */
+static void test_worker_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 65536);
+    key_auto *key = NULL;
+    struct hammer h = {.f = f};
+    assert_ok(key_generate(KEY_P256, &key, &ei));
+    assert_ok(key_spki(key, &a, &h.spki, &ei));
+    pthread_t threads[8];
+    for (size_t i = 0; i < TD_NITEMS(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer_fn, &h), 0);
+    for (int round = 0; round < 3; round++) {
+        assert_true(reached(&h.ok, atomic_load(&h.ok) + 50, 30000));
+        int busy = atomic_load(&h.busy);
+        pid_t pid = worker_pid();
+        assert_true(pid > 0);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_true(reached(&h.busy, busy + 1, 30000));
+        assert_true(reached(&h.ok, atomic_load(&h.ok) + 50, 30000));
+        assert_int_not_equal(worker_pid(), pid);
+    }
+    atomic_store(&h.stop, true);
+    for (size_t i = 0; i < TD_NITEMS(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&h.other), 0);
+    assert_true(signer_client_alive(f->client));
+    char out[500];
+    assert_int_equal(RUN(out, TD_SIGNER, "audit", "--dir", f->ca_dir), 0);
+}
+
+static void test_requests_out_of_range(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 65536);
+    struct span der;
+    uint8_t evidence[SHA256_SIZE] = {1};
+    struct signer_issue r = {.profile = "", .device_serial = "X1", .spki = SPAN_LIT("x"),
+                             .evidence_sha256 = SPAN_ARR(evidence)};
+    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL); /* no profile */
+    r.profile = "management";
+    r.spki = (struct span){NULL, 0};
+    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL);
+    r.spki = SPAN_LIT("x");
+    r.evidence_sha256 = SPAN_LIT("short");
+    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL);
+    r.evidence_sha256 = (struct span){NULL, 0};
+    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_FORBIDDEN);
+    assert_string_equal(ei.reason, "evidence-missing");
+    struct ocsp_single s[OCSP_IDS_MAX + 1] = {{.certid_der = SPAN_LIT("x")}};
+    assert_int_equal(signer_ocsp(f->client, s, 0, r.spki, &a, &der, &ei), TD_INVAL);
+    assert_int_equal(signer_ocsp(f->client, s, OCSP_IDS_MAX + 1, r.spki, &a, &der, &ei), TD_INVAL);
+}
+
+/* Last: without its supervisor the signer is gone for good, and every call says so at once. */
+static void test_supervisor_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    pid_t supervisor = child_of(getpid());
+    assert_true(supervisor > 0);
+    assert_int_equal(kill(supervisor, SIGKILL), 0);
+    int ms = 20000;
+    for (; ms > 0 && signer_client_alive(f->client); ms -= 5)
+        poll(NULL, 0, 5);
+    assert_false(signer_client_alive(f->client));
+    arena_auto a;
+    arena_init(&a, 65536);
+    struct span der;
+    uint8_t evidence[SHA256_SIZE] = {1};
+    struct signer_issue r = {.profile = "management", .device_serial = "X1", .spki = SPAN_LIT("x"),
+                             .evidence_sha256 = SPAN_ARR(evidence)};
+    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_BUSY);
+    assert_int_equal(err_http(TD_BUSY), 503);
+}
+
+static int up(void **state)
+{
+    static struct fixture f;
+    struct errinfo ei = {0};
+    assert_ok(crypt_init(&ei));
+    fixture_dir(&f);
+    fixture_init_ca(&f);
+    fixture_client(&f);
+    *state = &f;
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_out_of_range),
+        cmocka_unit_test(test_worker_killed),
+        cmocka_unit_test(test_supervisor_killed),
+    };
+    return cmocka_run_group_tests(tests, up, fixture_down);
+}

@@ -1,0 +1,141 @@
+/* A process that writes is killed at random points: what it was told is durable must be there. */
+#include "store_test.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include "mdm/base/log.h"
+#include "mdm/base/rng.h"
+
+#define ROUNDS 20
+#define WRITERS 8
+#define PER_WRITER INT64_C(1000000)
+
+struct child {
+    struct store *store;
+    int64_t from;
+    int out;
+};
+
+/* Writes numbers and reports each one acknowledged; never returns. */
+static void *child_writer(void *arg)
+{
+    struct child *c = arg;
+    for (int64_t k = c->from;; k++) {
+        if (store_write(c->store, t_insert, &k, NULL) != TD_OK)
+            _exit(3);
+        if (write(c->out, &k, sizeof k) != sizeof k) /* below PIPE_BUF: whole or not at all */
+            _exit(4);
+    }
+    return NULL;
+}
+
+static void child_main(struct place *p, int round, int out)
+{
+    struct store *s = NULL;
+    if (store_open_with(&p->conf, p->list, p->n, &s, NULL) != TD_OK)
+        _exit(2);
+    static struct child c[WRITERS];
+    pthread_t t;
+    for (int i = 0; i < WRITERS; i++) {
+        c[i] = (struct child){s, (round * WRITERS + i) * PER_WRITER, out};
+        if (pthread_create(&t, NULL, child_writer, &c[i]) != 0)
+            _exit(5);
+    }
+    for (;;)
+        pause();
+}
+
+struct acks {
+    int64_t *k;
+    size_t n, cap;
+};
+
+static bool ack_read(int fd, struct acks *a)
+{
+    int64_t k;
+    ssize_t n;
+    do
+        n = read(fd, &k, sizeof k);
+    while (n < 0 && errno == EINTR);
+    if (n != sizeof k)
+        return false;
+    if (a->n == a->cap) {
+        a->cap = a->cap ? a->cap * 2 : 1024;
+        a->k = realloc(a->k, a->cap * sizeof *a->k);
+        assert_non_null(a->k);
+    }
+    a->k[a->n++] = k;
+    return true;
+}
+
+static enum td_err check_acks(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct acks *a = ctx;
+    for (size_t i = 0; i < a->n; i++) {
+        int64_t k = a->k[i];
+        if (t_has_fn(tx, &k, ei) != TD_OK)
+            return err_set(ei, TD_NOTFOUND, "%lld was acknowledged and is lost", (long long)k);
+    }
+    return TD_OK;
+}
+
+static void run_round(struct place *p, int round, uint64_t kill_after, uint64_t spin,
+                      struct acks *a)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(fds[0]);
+        child_main(p, round, fds[1]);
+    }
+    close(fds[1]);
+    for (uint64_t i = 0; i < kill_after; i++)
+        assert_true(ack_read(fds[0], a));
+    for (volatile uint64_t i = 0; i < spin; i = i + 1)
+        ; /* some way into the next commit */
+    kill(pid, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    while (ack_read(fds[0], a))
+        ; /* what it had still reported */
+    close(fds[0]);
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    struct place p;
+    place_init(&p);
+    struct acks acks = {0};
+    struct rng_seeded r;
+    rng_seeded_init(&r, 42);
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t v[2];
+        rng_fill(&r.rng, v, sizeof v);
+        run_round(&p, round, v[0] % 300, v[1] % 2000000, &acks);
+        struct store *s = place_open(&p);
+        struct errinfo ei = {0};
+        if (store_read(s, check_acks, &acks, &ei) != TD_OK)
+            fail_msg("round %d: %s", round, ei.msg);
+        assert_true(t_count(s) >= (int64_t)acks.n);
+        assert_true(t_intact(s));
+        store_close(s);
+    }
+    print_message("%zu acknowledged writes over %d kills, all there\n", acks.n, ROUNDS);
+    assert_true(acks.n > ROUNDS);
+    free(acks.k);
+    place_end(&p);
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_FORMAT_LOGFMT, 2);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kill)};
+    return cmocka_run_group_tests(tests, crypt_setup, NULL);
+}

@@ -1,0 +1,31 @@
+/* The handlers of the API, by noun; the table that names them is routes.c. */
+#ifndef TD_WEB_API_INT_H
+#define TD_WEB_API_INT_H
+
+#include "web/api/api.h"
+
+#define API_HANDLER(name)                                                                          \
+    enum td_err api_##name(const struct req *req, struct resp *resp, struct errinfo *ei)
+
+API_HANDLER(inventory_get);
+API_HANDLER(inventory_put);
+API_HANDLER(inventory_delete);
+API_HANDLER(inventory_list);
+API_HANDLER(inventory_import);
+API_HANDLER(invite);
+API_HANDLER(device_list);
+API_HANDLER(device_get);
+API_HANDLER(device_certificates);
+API_HANDLER(device_evidence);
+API_HANDLER(device_attempts);
+API_HANDLER(attempts);
+API_HANDLER(command_add);
+API_HANDLER(command_list);
+API_HANDLER(command_get);
+API_HANDLER(ca);
+API_HANDLER(token_add);
+API_HANDLER(token_list);
+API_HANDLER(token_delete);
+API_HANDLER(audit);
+
+#endif

@@ -1,0 +1,162 @@
+/* /api/v1/inventory: what HR and identity systems keep up to date. */
+#include "mdm/base/limits.h"
+#include "mdm/base/num.h"
+#include "web/api/api_int.h"
+#include "web/api/api_util.h"
+
+#define TEXT_MAX 500 /* bytes of a free-text member */
+
+static void write_device(struct json_w *w, const struct inv_device *d)
+{
+    json_open(w);
+    json_kv_str(w, "serial", d->serial);
+    json_kv_str(w, "name", d->name);
+    json_kv_str(w, "model", d->model);
+    json_kv_str(w, "owner", d->owner);
+    json_kv_str(w, "source", d->source);
+    json_kv_int(w, "rev", d->rev);
+    json_kv_time(w, "created_at", d->created_at);
+    json_kv_time(w, "updated_at", d->updated_at);
+    json_close(w);
+}
+
+static enum td_err etag(struct resp *resp, int64_t rev)
+{
+    char *text = arena_printf(resp->arena, "\"%lld\"", (long long)rev);
+    return text ? resp_header(resp, "ETag", text) : TD_NOMEM;
+}
+
+/* If-Match: "rev" or *, If-None-Match: *; *ret as inv_put's if_match. */
+static enum td_err preconditions(const struct req *r, int64_t *ret, struct errinfo *ei)
+{
+    bool match, none;
+    struct span m = req_header(r, "If-Match", &match);
+    struct span n = req_header(r, "If-None-Match", &none);
+    uint64_t rev;
+    *ret = -1;
+    if (none) {
+        if (match || !span_eq_str(n, "*"))
+            return err_set(ei, TD_INVAL, "If-None-Match takes * alone here");
+        *ret = 0;
+    } else if (match && !span_eq_str(m, "*")) {
+        if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
+            num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK || rev == 0)
+            return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
+        *ret = (int64_t)rev;
+    }
+    return TD_OK;
+}
+
+struct get_job {
+    const char *serial;
+    struct arena *a;
+    struct inv_device d;
+};
+
+static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct get_job *j = ctx;
+    return inv_get(tx, j->serial, j->a, &j->d, ei);
+}
+
+API_HANDLER(inventory_get)
+{
+    struct api *api = req->ctx;
+    struct get_job j = {.a = req->arena};
+    TD_TRY(api_serial(req, &j.serial, ei));
+    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(etag(resp, j.d.rev));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    write_device(&w, &j.d);
+    return api_done(resp, 200);
+}
+
+API_HANDLER(inventory_put)
+{
+    static const char *const members[] = {"name", "model", "owner", "serial", NULL};
+    struct api *api = req->ctx;
+    struct inv_device d = {.name = "", .model = "", .owner = "", .source = "api"};
+    const char *named = NULL;
+    struct json *body;
+    int64_t if_match, rev;
+    bool created;
+    TD_TRY(api_serial(req, &d.serial, ei));
+    TD_TRY(preconditions(req, &if_match, ei));
+    TD_TRY(api_body(req, members, &body, ei));
+    TD_TRY(api_str(body, "name", TEXT_MAX, &d.name, ei));
+    TD_TRY(api_str(body, "model", TEXT_MAX, &d.model, ei));
+    TD_TRY(api_str(body, "owner", TEXT_MAX, &d.owner, ei));
+    TD_TRY(api_str(body, "serial", LIMIT_SERIAL, &named, ei));
+    if (named && strcmp(named, d.serial) != 0)
+        return err_set(ei, TD_INVAL, "serial differs from the address");
+    TD_TRY(inv_put(api->inventory, &d, if_match, api_actor(req), &rev, &created, ei));
+    struct get_job j = {.serial = d.serial, .a = req->arena};
+    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(etag(resp, j.d.rev));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    write_device(&w, &j.d);
+    return api_done(resp, created ? 201 : 200);
+}
+
+API_HANDLER(inventory_delete)
+{
+    struct api *api = req->ctx;
+    const char *serial;
+    int64_t if_match;
+    TD_TRY(api_serial(req, &serial, ei));
+    TD_TRY(preconditions(req, &if_match, ei));
+    TD_TRY(inv_delete(api->inventory, serial, if_match, api_actor(req), ei));
+    resp->status = 204;
+    return TD_OK;
+}
+
+struct list_job {
+    struct api_page page;
+    struct arena *a;
+    struct inv_device *list;
+    size_t n;
+};
+
+static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct list_job *j = ctx;
+    return inv_list(tx, j->page.after, j->page.limit, j->a, &j->list, &j->n, ei);
+}
+
+API_HANDLER(inventory_list)
+{
+    struct api *api = req->ctx;
+    struct list_job j = {.a = req->arena};
+    TD_TRY(api_page_get(req, &j.page, ei));
+    TD_TRY(store_read(api->store, list_tx, &j, ei));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    json_open(&w);
+    json_array_key(&w, "devices");
+    for (size_t i = 0; i < j.n; i++)
+        write_device(&w, &j.list[i]);
+    json_array_end(&w);
+    bool full = j.n == j.page.limit;
+    TD_TRY(api_page_next(&w, req->arena, full, full ? j.list[j.n - 1].serial : ""));
+    json_close(&w);
+    return api_done(resp, 200);
+}
+
+API_HANDLER(inventory_import)
+{
+    struct api *api = req->ctx;
+    if (!span_eq_str(req->content_type, "text/csv"))
+        return err_set(ei, TD_MEDIA, "the body must be text/csv");
+    struct inv_import done;
+    TD_TRY(inv_import_csv(api->inventory, req->body, "csv", api_actor(req), &done, ei));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    json_open(&w);
+    json_kv_int(&w, "created", (int64_t)done.created);
+    json_kv_int(&w, "changed", (int64_t)done.changed);
+    json_kv_int(&w, "unchanged", (int64_t)done.unchanged);
+    json_close(&w);
+    return api_done(resp, 200);
+}

@@ -1,0 +1,84 @@
+/* /api/v1/tokens. */
+#include "web/api/api_int.h"
+#include "web/api/api_util.h"
+#include "web/auth/token.h"
+
+#define TTL_MAX (10 * 365 * (int64_t)86400)
+
+API_HANDLER(token_add)
+{
+    static const char *const members[] = {"name", "scopes", "ttl", NULL};
+    struct api *api = req->ctx;
+    struct json *body;
+    const char *name = "", *scopes = "";
+    int64_t ttl = 0;
+    char id[RNG_ID_SIZE], text[TOKEN_TEXT_SIZE];
+    TD_TRY(api_body(req, members, &body, ei));
+    TD_TRY(api_str(body, "name", 200, &name, ei));
+    TD_TRY(api_str(body, "scopes", 500, &scopes, ei));
+    enum td_err e = json_get_int(body, "ttl", &ttl);
+    if (e != TD_NOTFOUND && (e != TD_OK || ttl < 60 || ttl > TTL_MAX))
+        return err_set(ei, TD_INVAL, "ttl must be 60 to %lld seconds", (long long)TTL_MAX);
+    TD_TRY(token_create(api->store, api->clock, api->rng, name, scopes, ttl, api_actor(req), id,
+                        text, ei));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    json_open(&w);
+    json_kv_str(&w, "id", id);
+    json_kv_str(&w, "name", name);
+    json_kv_str(&w, "scopes", scopes);
+    json_kv_str(&w, "token", text);
+    json_close(&w);
+    explicit_bzero(text, sizeof text);
+    return api_done(resp, 201);
+}
+
+struct list_job {
+    struct api_page page;
+    struct arena *a;
+    struct token *list;
+    size_t n;
+};
+
+static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct list_job *j = ctx;
+    return token_list(tx, j->page.after, j->page.limit, j->a, &j->list, &j->n, ei);
+}
+
+API_HANDLER(token_list)
+{
+    struct api *api = req->ctx;
+    struct list_job j = {.a = req->arena};
+    TD_TRY(api_page_get(req, &j.page, ei));
+    TD_TRY(store_read(api->store, list_tx, &j, ei));
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    json_open(&w);
+    json_array_key(&w, "tokens");
+    for (size_t i = 0; i < j.n; i++) {
+        json_open(&w);
+        json_kv_str(&w, "id", j.list[i].id);
+        json_kv_str(&w, "name", j.list[i].name);
+        json_kv_str(&w, "scopes", j.list[i].scopes);
+        json_kv_time(&w, "created_at", j.list[i].created_at);
+        json_kv_time(&w, "expires_at", j.list[i].expires_at);
+        json_close(&w);
+    }
+    json_array_end(&w);
+    bool full = j.n == j.page.limit;
+    TD_TRY(api_page_next(&w, req->arena, full, full ? j.list[j.n - 1].id : ""));
+    json_close(&w);
+    return api_done(resp, 200);
+}
+
+API_HANDLER(token_delete)
+{
+    struct api *api = req->ctx;
+    char *id = arena_dup(req->arena, req->params[0]);
+    if (!id)
+        return TD_NOMEM;
+    TD_TRY(token_delete(api->store, api->clock, id, api_actor(req), ei));
+    resp->status = 204;
+    return TD_OK;
+}

@@ -1,0 +1,133 @@
+#include "web/api/api_util.h"
+
+#include "mdm/base/b64.h"
+#include "mdm/base/hex.h"
+#include "mdm/base/limits.h"
+#include "mdm/base/num.h"
+
+static enum td_err page_limit(const struct req *r, size_t *ret, struct errinfo *ei)
+{
+    bool found;
+    struct span text = req_query(r, "limit", &found);
+    uint64_t limit = API_PAGE;
+    if (found && (num_u64(text, LIMIT_PAGE_MAX, &limit) != TD_OK || limit == 0))
+        return err_set(ei, TD_INVAL, "limit must be 1 to %d", LIMIT_PAGE_MAX);
+    *ret = (size_t)limit;
+    return TD_OK;
+}
+
+static enum td_err cursor(const struct req *r, struct span *ret, struct errinfo *ei)
+{
+    bool found;
+    struct span text = req_query(r, "cursor", &found);
+    *ret = (struct span){NULL, 0};
+    if (!found)
+        return TD_OK;
+    if (text.n == 0 || text.n > 256 || b64url_dec(r->arena, text, ret) != TD_OK || ret->n == 0 ||
+        memchr(ret->p, 0, ret->n))
+        return err_set(ei, TD_INVAL, "cursor is not one this server gave");
+    return TD_OK;
+}
+
+enum td_err api_page_get(const struct req *r, struct api_page *ret, struct errinfo *ei)
+{
+    struct span key;
+    TD_TRY(page_limit(r, &ret->limit, ei));
+    TD_TRY(cursor(r, &key, ei));
+    ret->after = arena_dup(r->arena, key);
+    return ret->after ? TD_OK : TD_NOMEM;
+}
+
+enum td_err api_page_num(const struct req *r, size_t *ret_limit, int64_t *ret_before,
+                         struct errinfo *ei)
+{
+    struct span key;
+    uint64_t before = INT64_MAX;
+    TD_TRY(page_limit(r, ret_limit, ei));
+    TD_TRY(cursor(r, &key, ei));
+    if (key.n && num_u64(key, INT64_MAX, &before) != TD_OK)
+        return err_set(ei, TD_INVAL, "cursor is not one this server gave");
+    *ret_before = (int64_t)before;
+    return TD_OK;
+}
+
+enum td_err api_page_next(struct json_w *w, struct arena *a, bool full, const char *key)
+{
+    char *text = full ? b64url_str(a, span_str(key)) : NULL;
+    if (full && !text)
+        return TD_NOMEM;
+    json_kv_str(w, "next_cursor", text);
+    return TD_OK;
+}
+
+enum td_err api_page_next_num(struct json_w *w, struct arena *a, bool full, int64_t key)
+{
+    char *text = arena_printf(a, "%lld", (long long)key);
+    return text ? api_page_next(w, a, full, text) : TD_NOMEM;
+}
+
+enum td_err api_serial(const struct req *r, const char **ret, struct errinfo *ei)
+{
+    if (!inv_serial_valid(r->params[0]))
+        return err_set(ei, TD_INVAL, "not a serial number");
+    *ret = arena_dup(r->arena, r->params[0]);
+    return *ret ? TD_OK : TD_NOMEM;
+}
+
+enum td_err api_body(const struct req *r, const char *const *names, struct json **ret,
+                     struct errinfo *ei)
+{
+    if (!span_eq_str(r->content_type, API_JSON))
+        return err_set(ei, TD_MEDIA, "the body must be " API_JSON);
+    struct json *body;
+    TD_TRY(json_parse(r->body, r->arena, &body, ei));
+    if (json_kind(body) != JSON_K_OBJECT)
+        return err_set(ei, TD_PARSE, "the body must be a JSON object");
+    TD_TRY(json_only(body, names, ei));
+    *ret = body;
+    return TD_OK;
+}
+
+enum td_err api_str(const struct json *body, const char *name, size_t max, const char **ret,
+                    struct errinfo *ei)
+{
+    const char *s;
+    enum td_err e = json_get_str(body, name, &s);
+    if (e == TD_NOTFOUND)
+        return TD_OK;
+    if (e != TD_OK)
+        return err_set(ei, TD_INVAL, "%s must be a string", name);
+    if (strlen(s) > max)
+        return err_set(ei, TD_INVAL, "%s is longer than %zu bytes", name, max);
+    *ret = s;
+    return TD_OK;
+}
+
+void api_restart(struct json_w *w, const char *key)
+{
+    buf_reset(w->b);
+    json_w_init(w, w->b);
+    json_open(w);
+    json_array_key(w, key);
+}
+
+enum td_err api_done(struct resp *resp, int status)
+{
+    resp->status = status;
+    resp->content_type = API_JSON;
+    return resp->body.err;
+}
+
+void api_hex(struct json_w *w, const char *key, struct span bytes)
+{
+    char text[2 * 64 + 1];
+    hex_enc(span_sub(bytes, 0, 64), text);
+    json_kv_str(w, key, text);
+}
+
+const char *api_actor(const struct req *r)
+{
+    const char *actor = arena_printf(r->arena, "token:%s",
+                                     r->principal.name ? r->principal.name : "");
+    return actor ? actor : "token";
+}

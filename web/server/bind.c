@@ -1,0 +1,155 @@
+#include "web/server/bind.h"
+
+#include <stdio.h>
+
+#include "acme/ca/client_id.h"
+#include "mdm/base/fs.h"
+#include "mdm/base/log.h"
+#include "mdm/base/metrics.h"
+#include "mdm/crypt/cms.h"
+#include "mdm/store/audit.h"
+
+#define PEM_MAX 65536
+#define SMALL_ARENA ((size_t)256 * 1024)
+
+void bind_identity_init(struct bind_identity *id, const struct clock *clock)
+{
+    *id = (struct bind_identity){.clock = clock};
+    pthread_rwlock_init(&id->lock, NULL);
+}
+
+static void drop(struct bind_identity *id)
+{
+    cert_free(id->cert);
+    for (size_t i = 0; i < id->nchain; i++)
+        cert_free(id->chain[i]);
+    key_free(id->key);
+    id->cert = NULL;
+    id->key = NULL;
+    id->nchain = 0;
+}
+
+void bind_identity_free(struct bind_identity *id)
+{
+    drop(id);
+    pthread_rwlock_destroy(&id->lock);
+}
+
+/* The certificates of a PEM file: the first into cert, the others into chain. */
+static enum td_err read_chain(const char *path, struct bind_identity *ret, struct errinfo *ei)
+{
+    static const char end[] = "-----END CERTIFICATE-----";
+    buf_auto pem;
+    TD_TRY(fs_read(path, PEM_MAX, &pem, ei));
+    const char *p = buf_cstr(&pem);
+    for (const char *stop; (stop = strstr(p, end)); p = stop + sizeof end - 1) {
+        struct cert *c;
+        TD_TRY(cert_from_pem(span_of(p, (size_t)(stop - p) + sizeof end - 1), &c, ei));
+        if (!ret->cert) {
+            ret->cert = c;
+        } else if (ret->nchain < TD_NITEMS(ret->chain)) {
+            ret->chain[ret->nchain++] = c;
+        } else {
+            cert_free(c);
+            return err_set(ei, TD_LIMIT, "%s holds too many certificates", path);
+        }
+    }
+    return ret->cert ? TD_OK : err_set(ei, TD_PARSE, "%s holds no certificate", path);
+}
+
+enum td_err bind_identity_load(struct bind_identity *id, const struct settings *s,
+                               struct errinfo *ei)
+{
+    struct bind_identity fresh = {0};
+    enum td_err e = read_chain(s->tls_cert, &fresh, ei);
+    if (e == TD_OK) {
+        buf_auto pem;
+        e = fs_read(s->tls_key, PEM_MAX, &pem, ei);
+        if (e == TD_OK)
+            e = key_from_pem(buf_view(&pem), NULL, &fresh.key, ei);
+    }
+    if (e != TD_OK) {
+        drop(&fresh);
+        return e;
+    }
+    pthread_rwlock_wrlock(&id->lock);
+    drop(id);
+    id->cert = fresh.cert;
+    memcpy(id->chain, fresh.chain, sizeof fresh.chain);
+    id->nchain = fresh.nchain;
+    id->key = fresh.key;
+    pthread_rwlock_unlock(&id->lock);
+    return TD_OK;
+}
+
+enum td_err bind_sign(void *ctx, struct span content, struct arena *a, struct span *ret,
+                      struct errinfo *ei)
+{
+    struct bind_identity *id = ctx;
+    pthread_rwlock_rdlock(&id->lock);
+    enum td_err e = cms_sign(id->cert, id->key, id->chain, id->nchain, content,
+                             clock_now(id->clock), a, ret, ei);
+    pthread_rwlock_unlock(&id->lock);
+    return e;
+}
+
+enum td_err bind_client_id_add(void *ctx, struct tx *tx, const char *id, const char *serial,
+                               const char *profile, int64_t now, int64_t expires,
+                               struct errinfo *ei)
+{
+    (void)ctx;
+    return client_id_add(tx, id, serial, profile, now, expires, ei);
+}
+
+enum td_err bind_device_listed(void *ctx, struct tx *tx, const char *serial, struct errinfo *ei)
+{
+    (void)ctx;
+    arena_auto a;
+    arena_init(&a, SMALL_ARENA);
+    struct inv_device d;
+    return inv_get(tx, serial, &a, &d, ei);
+}
+
+enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                             struct core_cert *ret, struct errinfo *ei)
+{
+    (void)ctx;
+    arena_auto a;
+    arena_init(&a, SMALL_ARENA);
+    struct ca_record r;
+    TD_TRY(ca_record_by_hash(tx, sha256, &a, &r, ei));
+    *ret = (struct core_cert){.revoked = r.revoked, .not_after = r.not_after};
+    int n = snprintf(ret->device_serial, sizeof ret->device_serial, "%s", r.device_serial);
+    int m = snprintf(ret->purpose, sizeof ret->purpose, "%s", r.purpose);
+    if (n < 0 || (size_t)n >= sizeof ret->device_serial || m < 0 ||
+        (size_t)m >= sizeof ret->purpose)
+        return err_set(ei, TD_INTERNAL, "a certificate record is too long");
+    return TD_OK;
+}
+
+enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
+{
+    (void)ctx;
+    const struct inv_leaving *l = payload;
+    int64_t revoked = 0;
+    TD_TRY(ca_revoke_device(l->tx, l->serial, 5 /* cessationOfOperation */, l->now, &revoked, ei));
+    TD_TRY(client_id_cancel(l->tx, l->serial, l->now, ei));
+    TD_TRY(enroll_cancel(l->tx, l->serial, l->now, ei));
+    TD_TRY(core_leave(l->tx, l->serial, l->now, ei));
+    char detail[48];
+    snprintf(detail, sizeof detail, "certificates=%lld", (long long)revoked);
+    return audit_add(l->tx, l->now, l->txn, l->actor, "certificates.revoke", l->serial, detail, ei);
+}
+
+enum td_err bind_verify_peer(struct bind_peer *p, const struct span *chain, size_t n,
+                             struct errinfo *ei)
+{
+    if (n == 0)
+        return err_set(ei, TD_INVAL, "no certificate");
+    cert_auto *leaf = NULL;
+    TD_TRY(cert_parse(chain[0], &leaf, ei));
+    const struct cert *const issuers[] = {ca_issuing(p->ca)};
+    const struct trust_opts opts = {
+        .at = clock_now(p->clock), .no_time = true, .purpose = "sslclient"};
+    return trust_verify(p->trust, leaf, issuers, 1, &opts, ei);
+}

@@ -1,0 +1,115 @@
+#include "web/server/settings.h"
+
+#define AT(member) offsetof(struct settings, member)
+#define STR(s, k, m, d, text) {s, k, CONF_STR, AT(m), d, 0, 0, NULL, text, false}
+#define NUM(s, k, t, m, d, lo, hi, text) {s, k, t, AT(m), d, lo, hi, NULL, text, false}
+#define ENUM(s, k, m, d, words, text) {s, k, CONF_ENUM, AT(m), d, 0, 0, words, text, false}
+#define BOOL(s, k, m, d, text) {s, k, CONF_BOOL, AT(m), d, 0, 0, NULL, text, false}
+
+#define DAY 86400
+
+static const struct conf_key keys[] = {
+    STR("server", "data_dir", data_dir, "/var/lib/testudo", "where everything of ours is kept"),
+    STR("server", "organization", organization, "Testudo", "name shown in profiles"),
+    STR("server", "public_url", public_url, "",
+        "address of the public listener as devices and people reach it: https://mdm.example.com:8443"),
+    STR("server", "device_url", device_url, "",
+        "address of the device listener as devices reach it: https://mdm.example.com:8444"),
+    STR("server", "status_url", status_url, "",
+        "address of the status listener as relying parties reach it: http://mdm.example.com:8080"),
+    NUM("server", "workers", CONF_INT, workers, "64", 1, 1024,
+        "handler threads; each waits for its commit, so more share one fsync"),
+    NUM("server", "queue", CONF_INT, queue, "4096", 1, 1000000,
+        "requests waiting for a worker; beyond it the answer is 503 with Retry-After"),
+    NUM("server", "threads", CONF_INT, threads, "0", 0, 64,
+        "event threads of each listener; 0 = the number of cores, at most 4"),
+    NUM("server", "connections", CONF_INT, connections, "10000", 1, 1000000,
+        "open connections of each listener"),
+    NUM("server", "idle_timeout", CONF_DURATION, idle_timeout, "60s", 1, 3600,
+        "a connection without a byte for so long is closed"),
+    NUM("server", "body_timeout", CONF_DURATION, body_timeout, "30s", 1, 3600,
+        "from the first header to the last byte of the body; then 408"),
+    ENUM("server", "log_level", log_level, "info", "debug info warn error", "least level logged"),
+    ENUM("server", "log_format", log_format, "logfmt", "logfmt json", "form of a log line"),
+    STR("public", "address", public_address, "[::]:8443", "API, enrolment, ACME (https)"),
+    STR("device", "address", device_address, "[::]:8444",
+        "MDM check-in and connect; asks for the client certificate (https)"),
+    STR("status", "address", status_address, "[::]:8080", "OCSP and CA certificates (http)"),
+    STR("proxy", "address", proxy_address, "",
+        "unix:/path of a socket for a reverse proxy whose Client-Cert header is believed; empty = off"),
+    STR("tls", "certificate", tls_cert, "", "PEM, leaf first; empty = DATA_DIR/tls/server.crt"),
+    STR("tls", "key", tls_key, "", "PEM; empty = DATA_DIR/tls/server.key"),
+    STR("store", "url", store_url, "", "empty = sqlite:DATA_DIR/testudo.db"),
+    NUM("store", "readers", CONF_INT, store_readers, "8", 1, 256, "reading connections"),
+    NUM("store", "batch", CONF_INT, store_batch, "256", 1, 4096, "most jobs in one commit"),
+    BOOL("store", "sync_full", store_sync_full, "yes",
+         "an answer leaves only behind its fsync; no = a power cut may lose the last answers"),
+    STR("ca", "dir", ca_dir, "", "keys and certificates of the CA; empty = DATA_DIR/ca"),
+    STR("ca", "passphrase_file", ca_passphrase_file, "",
+        "file with the passphrase of the CA keys (a systemd credential); empty = not encrypted"),
+    STR("ca", "signer", ca_signer, "", "path of testudo-signer; empty = beside testudo"),
+    NUM("acme", "order_ttl", CONF_DURATION, acme_order_ttl, "1h", 60, 30 * DAY,
+        "life of an order that is not finished"),
+    NUM("acme", "nonce_ttl", CONF_DURATION, acme_nonce_ttl, "15m", 600, DAY,
+        "life of a nonce; a device may wait minutes for Apple between two requests"),
+    STR("acme", "extra_roots", acme_extra_roots, "",
+        "PEM file with further attestation roots, for tests: whoever holds one can make any device"),
+    STR("enroll", "identifier", enroll_identifier, "org.testudo.enrollment",
+        "PayloadIdentifier of the enrolment profile; devices refuse a change of it"),
+    STR("enroll", "topic", enroll_topic, "com.apple.mgmt.External.testudo",
+        "push topic: the UID in the subject of the push certificate; devices refuse a change of it"),
+    ENUM("enroll", "key_size", enroll_key_size, "256", "256 384", "bits of the device's key"),
+    NUM("enroll", "invitation_ttl", CONF_DURATION, enroll_invitation_ttl, "7d", 60, 90 * DAY,
+        "life of an invitation"),
+    NUM("enroll", "client_id_ttl", CONF_DURATION, enroll_client_id_ttl, "1h", 60, 7 * DAY,
+        "from the fetch of the profile to the ACME order"),
+    BOOL("enroll", "sign_message", enroll_sign_message, "no",
+         "devices sign each message (Mdm-Signature): needed where TLS ends at a proxy without mTLS"),
+    NUM("retention", "commands", CONF_DURATION, keep_commands, "90d", DAY, 3650 * DAY,
+        "finished commands and their results"),
+    NUM("retention", "attempts", CONF_DURATION, keep_attempts, "180d", DAY, 3650 * DAY,
+        "refused and accepted proofs of identity"),
+};
+
+const struct conf_table settings_table = {keys, TD_NITEMS(keys)};
+
+static enum td_err check_url(const char *key, const char *url, const char *scheme,
+                             struct errinfo *ei)
+{
+    struct span s = span_str(url);
+    if (s.n == 0)
+        return err_set(ei, TD_INVAL, "[server] %s is not set", key);
+    if (!span_starts(s, span_str(scheme)) || s.n == strlen(scheme))
+        return err_set(ei, TD_INVAL, "[server] %s must begin with %s", key, scheme);
+    if (strchr(url + strlen(scheme), '/') || strpbrk(url, " ?#%@"))
+        return err_set(ei, TD_INVAL, "[server] %s must be %shost[:port] alone", key, scheme);
+    return TD_OK;
+}
+
+/* Sets a member that was left empty to prefix + data_dir + suffix. */
+static enum td_err derive(const char **member, struct arena *a, const char *prefix,
+                          const char *dir, const char *suffix)
+{
+    if (!(*member)[0])
+        *member = arena_printf(a, "%s%s%s", prefix, dir, suffix);
+    return *member ? TD_OK : TD_NOMEM;
+}
+
+enum td_err settings_load(const char *file, char *const *env, int nflags, char *const *flags,
+                          struct arena *a, struct settings *ret, struct errinfo *ei)
+{
+    struct settings s = {0};
+    int used = 0;
+    TD_TRY(conf_load(&settings_table, file, env, nflags, flags, &used, a, &s, ei));
+    if (used < nflags)
+        return err_set(ei, TD_INVAL, "unexpected argument '%s'", flags[used]);
+    TD_TRY(check_url("public_url", s.public_url, "https://", ei));
+    TD_TRY(check_url("device_url", s.device_url, "https://", ei));
+    TD_TRY(check_url("status_url", s.status_url, "http://", ei));
+    TD_TRY(derive(&s.store_url, a, "sqlite:", s.data_dir, "/testudo.db"));
+    TD_TRY(derive(&s.ca_dir, a, "", s.data_dir, "/ca"));
+    TD_TRY(derive(&s.tls_cert, a, "", s.data_dir, "/tls/server.crt"));
+    TD_TRY(derive(&s.tls_key, a, "", s.data_dir, "/tls/server.key"));
+    *ret = s;
+    return TD_OK;
+}

@@ -1,0 +1,32 @@
+/* The configuration of testudo: one struct, one table (settings.c), three sources (conf.h). */
+#ifndef TD_WEB_SERVER_SETTINGS_H
+#define TD_WEB_SERVER_SETTINGS_H
+
+#include "mdm/base/conf.h"
+
+struct settings {
+    const char *data_dir, *organization, *log_level, *log_format;
+    const char *public_url, *device_url, *status_url;
+    int64_t workers, queue, threads, connections, idle_timeout, body_timeout;
+    const char *public_address, *device_address, *status_address, *proxy_address;
+    const char *tls_cert, *tls_key;
+    const char *store_url;
+    int64_t store_readers, store_batch;
+    bool store_sync_full;
+    const char *ca_dir, *ca_passphrase_file, *ca_signer;
+    int64_t acme_order_ttl, acme_nonce_ttl;
+    const char *acme_extra_roots;
+    const char *enroll_identifier, *enroll_topic, *enroll_key_size;
+    int64_t enroll_invitation_ttl, enroll_client_id_ttl;
+    bool enroll_sign_message;
+    int64_t keep_commands, keep_attempts;
+};
+
+extern const struct conf_table settings_table;
+
+/* Loads in the order of conf.h, then checks what one key alone cannot tell (URLs, required values)
+ * and fills in the paths that follow from data_dir. Strings live in `a`. */
+enum td_err settings_load(const char *file, char *const *env, int nflags, char *const *flags,
+                          struct arena *a, struct settings *ret, struct errinfo *ei);
+
+#endif
