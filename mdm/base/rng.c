@@ -40,11 +40,13 @@ void rng_seeded_init(struct rng_seeded *r, uint64_t seed)
     *r = (struct rng_seeded){{seeded_fill}, seed | 1};
 }
 
-static void text(struct rng *r, char *out, size_t digits)
+/* The base64url form of so many random bytes: the last digit holds `last` bits. */
+static void text(struct rng *r, char *out, size_t digits, unsigned last)
 {
     static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     uint8_t raw[RNG_TOKEN_SIZE];
     rng_fill(r, raw, digits);
+    raw[digits - 1] = (uint8_t)(raw[digits - 1] << (6 - last));
     for (size_t i = 0; i < digits; i++)
         out[i] = abc[raw[i] & 63];
     out[digits] = 0;
@@ -53,10 +55,10 @@ static void text(struct rng *r, char *out, size_t digits)
 
 void rng_id(struct rng *r, char out[static RNG_ID_SIZE])
 {
-    text(r, out, RNG_ID_SIZE - 1);
+    text(r, out, RNG_ID_SIZE - 1, 2); /* 21 * 6 + 2 = 128 */
 }
 
 void rng_token(struct rng *r, char out[static RNG_TOKEN_SIZE])
 {
-    text(r, out, RNG_TOKEN_SIZE - 1);
+    text(r, out, RNG_TOKEN_SIZE - 1, 4); /* 42 * 6 + 4 = 256 */
 }
