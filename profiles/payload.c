@@ -44,8 +44,8 @@ enum td_err payload_profile_new(const struct payload_common *c, struct arena *a,
     return TD_OK;
 }
 
-enum td_err payload_root(struct payload_profile *p, const struct payload_common *c,
-                         struct span der, struct errinfo *ei)
+enum td_err payload_root(struct payload_profile *p, const struct payload_common *c, struct span der,
+                         struct errinfo *ei)
 {
     struct plist *d = plist_push_dict(p->content);
     TD_TRY(done(common(d, "com.apple.security.root", c), ei));
@@ -108,8 +108,7 @@ void payload_uuid(const char *scope, const char *name, char out[static UUID_SIZE
     digest_sha256(SPAN_ARR(parts), h);
     h[6] = (uint8_t)((h[6] & 0x0f) | 0x80);
     h[8] = (uint8_t)((h[8] & 0x3f) | 0x80);
-    snprintf(out, UUID_SIZE,
-             "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X", h[0], h[1],
-             h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13], h[14],
-             h[15]);
+    snprintf(out, UUID_SIZE, "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
+             h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13],
+             h[14], h[15]);
 }

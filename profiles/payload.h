@@ -29,7 +29,7 @@ TD_NODISCARD enum td_err payload_root(struct payload_profile *p, const struct pa
 /* com.apple.security.acme: a hardware-bound, attested EC key. */
 struct payload_acme {
     const char *directory_url, *client_identifier;
-    int key_size;          /* 256 or 384: what the Secure Enclave has */
+    int key_size;            /* 256 or 384: what the Secure Enclave has */
     const char *common_name; /* of the requested subject; the server writes its own */
 };
 TD_NODISCARD enum td_err payload_acme(struct payload_profile *p, const struct payload_common *c,

@@ -92,9 +92,15 @@ static enum td_err new_job(struct tx *tx, void *ctx, struct errinfo *ei)
     enum td_err e = client_id_claim(tx, j->o.identifier, j->o.profile, j->o.id, c->now, c->arena,
                                     &cid, ei);
     j->bound_serial = cid.serial;
-    if (e != TD_OK)
+    if (e != TD_OK && !cid.serial)
         return e;
-    TD_TRY(acme_check_listed(c->acme, tx, cid.serial, ei));
+    /* a device that left is told so, not that its identifier ended with it */
+    struct errinfo unlisted = {0};
+    enum td_err listed = acme_check_listed(c->acme, tx, cid.serial, &unlisted);
+    if (listed != TD_OK && ei)
+        *ei = unlisted;
+    if (listed != TD_OK || e != TD_OK)
+        return listed != TD_OK ? listed : e;
     j->o.serial = cid.serial;
     return tx_exec(tx, ACME_SQL(ORDER_ADD),
                    SV_LIST(SV_TEXT(j->o.id), SV_TEXT(c->account_id), SV_TEXT(j->o.profile),

@@ -183,31 +183,48 @@ static const char **member(struct args *a, int letter)
     return NULL;
 }
 
-int main(int argc, char **argv)
+static const struct command *find_command(const char *name)
 {
-    if (argc >= 2 && strcmp(argv[1], "--help") == 0)
-        return fputs(usage, stdout) < 0;
-    if (argc >= 2 && strcmp(argv[1], "--version") == 0)
-        return printf("testudo-signer %s\n", TD_VERSION) < 0;
-    const struct command *cmd = NULL;
-    for (size_t i = 0; argc >= 2 && i < TD_NITEMS(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            cmd = &commands[i];
-    if (!cmd)
-        return misuse(argc < 2 ? "no command" : "no such command");
-    struct args a = {0};
+    for (size_t i = 0; i < TD_NITEMS(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* 0, or the exit status of a wrong usage. */
+static int parse_options(int argc, char **argv, struct args *a)
+{
     int c;
-    while ((c = getopt_long(argc - 1, argv + 1, "", options, NULL)) != -1) {
-        const char **at = member(&a, c);
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        const char **at = member(a, c);
         if (c == 'r')
-            a.replace = true;
+            a->replace = true;
         else if (at)
             *at = optarg;
         else
             return EXIT_USAGE;
     }
-    if (optind != argc - 1 || !a.dir)
-        return misuse(a.dir ? "too many arguments" : "--dir is needed");
+    if (optind != argc)
+        return misuse("too many arguments");
+    return a->dir ? 0 : misuse("--dir is needed");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return misuse("no command");
+    if (strcmp(argv[1], "--help") == 0)
+        return fputs(usage, stdout) < 0;
+    if (strcmp(argv[1], "--version") == 0)
+        return printf("testudo-signer %s\n", TD_VERSION) < 0;
+    const struct command *cmd = find_command(argv[1]);
+    if (!cmd)
+        return misuse("no such command");
+    struct args a = {0};
+    argv[1] = argv[0]; /* what getopt names in its messages */
+    int status = parse_options(argc - 1, argv + 1, &a);
+    if (status != 0)
+        return status;
     umask(077);
     return cmd->fn(&a);
 }

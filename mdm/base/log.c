@@ -119,17 +119,22 @@ static bool plain(struct span s)
     return s.n > 0;
 }
 
+static bool key_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
+}
+
 /* Keys are ours, but a key that breaks the line must not. */
 static void put_key(struct line *l, const char *key)
 {
     size_t mark = l->n;
-    put(l, l->json ? (l->n > 1 ? ",\"" : "\"") : " ", l->json ? (l->n > 1 ? 2 : 1) : l->n > 0);
-    for (const char *k = key ? key : "null"; *k && !l->cut; k++) {
-        bool ok = (*k >= 'a' && *k <= 'z') || (*k >= 'A' && *k <= 'Z') ||
-                  (*k >= '0' && *k <= '9') || *k == '_' || *k == '.' || *k == '-';
-        put(l, ok ? k : "_", 1);
-    }
-    put(l, l->json ? "\":" : "=", l->json ? 2 : 1);
+    const char *before = l->json ? (l->n > 1 ? ",\"" : "\"") : l->n > 0 ? " " : "";
+    const char *after = l->json ? "\":" : "=";
+    put(l, before, strlen(before));
+    for (const char *k = key ? key : "null"; *k && !l->cut; k++)
+        put(l, key_char(*k) ? k : "_", 1);
+    put(l, after, strlen(after));
     if (l->cut)
         l->n = mark;
 }
@@ -147,17 +152,13 @@ static void put_text(struct line *l, const char *key, struct span s)
         l->cut = s.n > left;
         return;
     }
-    size_t mark = l->n;
-    if (!put(l, "\"", 1)) {
-        l->n = mark;
-        put_tail(l, "\"\"");
-        return;
-    }
-    put_escaped(l, s);
+    if (put(l, "\"", 1))
+        put_escaped(l, s);
+    else
+        put_tail(l, "\"");
     put_tail(l, "\"");
-    if (!l->cut && l->n > l->cap) { /* the closing quote took from the tail */
+    if (l->n > l->cap) /* the quote took from the tail: nothing more fits */
         l->cut = true;
-    }
 }
 
 static void put_literal(struct line *l, const char *key, const char *text)

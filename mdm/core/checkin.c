@@ -17,8 +17,7 @@ struct job {
     /* a DeviceConfigured made ready for a device that waits in Setup Assistant (MB-17) */
     char uuid[UUID_SIZE];
     struct span configured;
-    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who,
-                      struct errinfo *ei);
+    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who, struct errinfo *ei);
     /* results */
     char serial[CORE_SERIAL_SIZE];
     bool push;
@@ -73,22 +72,21 @@ static enum td_err authenticate_cert(struct job *j, struct tx *tx, const struct 
     return TD_OK;
 }
 
-static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *serial,
-                                      bool exists, struct errinfo *ei)
+static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *serial, bool exists,
+                                      struct errinfo *ei)
 {
     const struct core_msg *m = j->m;
     if (exists) {
         /* MB-13: nothing of the earlier enrolment reaches the new one. */
-        TD_TRY(tx_exec(tx, CORE_SQL(CMD_CANCEL), SV_LIST(SV_TEXT(m->udid), SV_INT(j->now)), NULL,
-                       ei));
+        TD_TRY(
+            tx_exec(tx, CORE_SQL(CMD_CANCEL), SV_LIST(SV_TEXT(m->udid), SV_INT(j->now)), NULL, ei));
         TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DROP), SV_LIST(SV_TEXT(m->udid)), NULL, ei));
     }
     TD_TRY(tx_exec(tx, exists ? CORE_SQL(ENR_RESET) : CORE_SQL(ENR_INSERT),
-                   SV_LIST(SV_TEXT(m->udid), SV_TEXT(serial),
-                           SV_BLOB(SPAN_ARR(j->id->cert_sha256)), SV_TEXT(m->topic),
-                           SV_TEXT(m->device_name), SV_TEXT(m->model), SV_TEXT(m->product),
-                           SV_TEXT(m->os_version), SV_TEXT(m->build), SV_BLOB(j->body),
-                           SV_INT(j->now)),
+                   SV_LIST(SV_TEXT(m->udid), SV_TEXT(serial), SV_BLOB(SPAN_ARR(j->id->cert_sha256)),
+                           SV_TEXT(m->topic), SV_TEXT(m->device_name), SV_TEXT(m->model),
+                           SV_TEXT(m->product), SV_TEXT(m->os_version), SV_TEXT(m->build),
+                           SV_BLOB(j->body), SV_INT(j->now)),
                    NULL, ei));
     TD_TRY(audit_add(tx, j->now, j->txn, "device", "enrollment.authenticate", serial,
                      exists ? "again" : "new", ei));
@@ -130,9 +128,8 @@ static enum td_err queue_configured(struct job *j, struct tx *tx, const struct c
                                     struct errinfo *ei)
 {
     struct cur cur;
-    enum td_err e =
-        tx_row(tx, CORE_SQL(CMD_OPEN_TYPE),
-               SV_LIST(SV_TEXT(who->row.id), SV_TEXT("DeviceConfigured")), &cur, ei);
+    enum td_err e = tx_row(tx, CORE_SQL(CMD_OPEN_TYPE),
+                           SV_LIST(SV_TEXT(who->row.id), SV_TEXT("DeviceConfigured")), &cur, ei);
     if (e == TD_OK)
         cur_end(&cur);
     if (e != TD_NOTFOUND)
@@ -155,12 +152,12 @@ static enum td_err token_update(struct job *j, struct tx *tx, const struct core_
     if (!m->token.n || !m->push_magic)
         return err_reason(ei, TD_PARSE, "message-malformed", "Token or PushMagic is missing");
     /* MB-15, MB-16: an absent UnlockToken or AwaitingConfiguration keeps what is stored. */
-    TD_TRY(tx_exec(tx, CORE_SQL(ENR_TOKEN),
-                   SV_LIST(SV_TEXT(who->row.id), SV_TEXT(m->push_magic), SV_BLOB(m->token),
-                           SV_BLOB0(m->unlock_token),
-                           m->awaiting < 0 ? SV_NULL : SV_INT(m->awaiting), SV_BLOB(j->body),
-                           SV_INT(j->now)),
-                   NULL, ei));
+    TD_TRY(
+        tx_exec(tx, CORE_SQL(ENR_TOKEN),
+                SV_LIST(SV_TEXT(who->row.id), SV_TEXT(m->push_magic), SV_BLOB(m->token),
+                        SV_BLOB0(m->unlock_token), m->awaiting < 0 ? SV_NULL : SV_INT(m->awaiting),
+                        SV_BLOB(j->body), SV_INT(j->now)),
+                NULL, ei));
     if (who->row.tally == 0) { /* MB-14: the first one is the enrolment */
         TD_TRY(audit_add(tx, j->now, j->txn, "device", "enrollment.enrolled", who->row.serial, "",
                          ei));
@@ -231,8 +228,7 @@ static enum td_err empty_dict(struct arena *a, struct buf *reply)
 
 static const struct {
     const char *type;
-    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who,
-                      struct errinfo *ei);
+    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who, struct errinfo *ei);
     enum td_err (*reply)(struct arena *a, struct buf *reply); /* NULL: zero bytes */
     bool writes;
 } messages[] = {
@@ -270,9 +266,9 @@ static enum td_err prepare_configured(struct job *j, struct arena *a, struct err
     return j->configured.p ? TD_OK : err_set(ei, TD_NOMEM, "no memory for a command");
 }
 
-enum td_err core_checkin_run(struct core *c, const struct core_ident *id,
-                             const struct core_msg *m, struct span body, struct arena *a,
-                             struct buf *reply, struct errinfo *ei)
+enum td_err core_checkin_run(struct core *c, const struct core_ident *id, const struct core_msg *m,
+                             struct span body, struct arena *a, struct buf *reply,
+                             struct errinfo *ei)
 {
     struct job j = {.c = c, .id = id, .m = m, .body = body};
     size_t i = 0;

@@ -4,9 +4,9 @@
 #include "mdm/base/limits.h"
 
 enum {
-    QUERIES_MAX = 256,  /* Apple's table has 93 */
-    QUERY_MAX = 128,    /* bytes of one query's name */
-    NONCE_MAX = 32,     /* DeviceAttestationNonce, Apple: at most 32 bytes */
+    QUERIES_MAX = 256, /* Apple's table has 93 */
+    QUERY_MAX = 128,   /* bytes of one query's name */
+    NONCE_MAX = 32,    /* DeviceAttestationNonce, Apple: at most 32 bytes */
     IDENTIFIER_MAX = 255,
     TYPE_MAX = 64
 };

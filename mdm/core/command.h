@@ -14,12 +14,11 @@ TD_NODISCARD enum td_err command_from_json(const struct json *body, struct arena
 
 /* From a raw plist: either a Command dict or {CommandUUID?, Command}. *ret_uuid is NULL when the
  * plist names none. TD_PARSE without Command.RequestType (a non-empty string). */
-TD_NODISCARD enum td_err command_from_plist(struct span body, struct arena *a,
-                                            struct plist **ret, const char **ret_uuid,
-                                            struct errinfo *ei);
+TD_NODISCARD enum td_err command_from_plist(struct span body, struct arena *a, struct plist **ret,
+                                            const char **ret_uuid, struct errinfo *ei);
 
 /* The full command {CommandUUID, Command} as XML. */
-TD_NODISCARD enum td_err command_xml(const struct plist *command, const char *uuid,
-                                     struct arena *a, struct buf *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err command_xml(const struct plist *command, const char *uuid, struct arena *a,
+                                     struct buf *ret, struct errinfo *ei);
 
 #endif

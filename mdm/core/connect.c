@@ -94,10 +94,10 @@ static enum td_err leaving(struct job *j, struct tx *tx, struct errinfo *ei)
     }
     j->out = OUT_EMPTY;
     if (j->st->kind == REPORT_NOTNOW) {
-        return tx_exec(tx, CORE_SQL(PUSH_LATER),
-                       SV_LIST(SV_TEXT(j->row.id), SV_INT(j->now + NOTNOW_PUSH_AFTER),
-                               SV_INT(j->now)),
-                       NULL, ei);
+        return tx_exec(
+            tx, CORE_SQL(PUSH_LATER),
+            SV_LIST(SV_TEXT(j->row.id), SV_INT(j->now + NOTNOW_PUSH_AFTER), SV_INT(j->now)), NULL,
+            ei);
     }
     if (strcmp(j->st->state, "acknowledged") == 0 || j->st == &undecodable)
         return core_row_removed(tx, &j->row, j->now, j->txn, "RemoveProfile", ei);
@@ -160,8 +160,8 @@ static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei
     TD_TRY(e);
     int64_t seq = cur_int(&cur, 0);
     struct span state = cur_span(&cur, 1);
-    bool open = span_eq_str(state, "queued") || span_eq_str(state, "sent") ||
-                span_eq_str(state, "notnow");
+    bool open =
+        span_eq_str(state, "queued") || span_eq_str(state, "sent") || span_eq_str(state, "notnow");
     bool notnow = span_eq_str(state, "notnow");
     bool configured = span_eq_str(cur_span(&cur, 2), "DeviceConfigured");
     cur_end(&cur);
@@ -172,9 +172,9 @@ static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei
     if (!notnow)
         TD_TRY(tx_exec(tx, CORE_SQL(CMD_NOTNOW), SV_LIST(SV_INT(seq)), NULL, ei));
     j->push_later = true;
-    return tx_exec(
-        tx, CORE_SQL(PUSH_LATER),
-        SV_LIST(SV_TEXT(j->row.id), SV_INT(j->now + NOTNOW_PUSH_AFTER), SV_INT(j->now)), NULL, ei);
+    return tx_exec(tx, CORE_SQL(PUSH_LATER),
+                   SV_LIST(SV_TEXT(j->row.id), SV_INT(j->now + NOTNOW_PUSH_AFTER), SV_INT(j->now)),
+                   NULL, ei);
 }
 
 /* The next command into the reply. First what was given out and never reported (the connection

@@ -63,12 +63,10 @@ struct core_ident {
 /* Handles one check-in message / one command report. `reply` gets the body (empty: 200 with zero
  * bytes, MB-1). Errors never become 401 (MB-2): a refusal is TD_FORBIDDEN with a reason (403 with
  * com.apple.unrecognized.device only on the deliberate path), our faults are 503. */
-TD_NODISCARD enum td_err core_checkin(struct core *c, const struct core_ident *id,
-                                      struct span body, struct arena *a, struct buf *reply,
-                                      struct errinfo *ei);
-TD_NODISCARD enum td_err core_connect(struct core *c, const struct core_ident *id,
-                                      struct span body, struct arena *a, struct buf *reply,
-                                      struct errinfo *ei);
+TD_NODISCARD enum td_err core_checkin(struct core *c, const struct core_ident *id, struct span body,
+                                      struct arena *a, struct buf *reply, struct errinfo *ei);
+TD_NODISCARD enum td_err core_connect(struct core *c, const struct core_ident *id, struct span body,
+                                      struct arena *a, struct buf *reply, struct errinfo *ei);
 
 /* --- enrolments --- */
 struct core_enrollment {

@@ -116,10 +116,9 @@ void core_removal_uuid(const struct core_row *row, char out[static UUID_SIZE])
     digest_sha256(span_of(text, (size_t)n), h);
     h[6] = (uint8_t)((h[6] & 0x0f) | 0x80); /* version 8, variant 10: RFC 9562 section 5.8 */
     h[8] = (uint8_t)((h[8] & 0x3f) | 0x80);
-    snprintf(out, UUID_SIZE,
-             "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X", h[0], h[1],
-             h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13], h[14],
-             h[15]);
+    snprintf(out, UUID_SIZE, "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
+             h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], h[10], h[11], h[12], h[13],
+             h[14], h[15]);
 }
 
 enum td_err core_leave(struct tx *tx, const char *serial, int64_t now, struct errinfo *ei)
@@ -145,8 +144,8 @@ static enum td_err view_read(const struct cur *cur, struct arena *a, struct core
         if (!*text[i])
             return err_set(ei, TD_NOMEM, "no memory for an enrolment");
     }
-    bool alive = strcmp(v->state, states[CORE_ENROLLED]) == 0 ||
-                 strcmp(v->state, states[CORE_LEAVING]) == 0;
+    bool alive =
+        strcmp(v->state, states[CORE_ENROLLED]) == 0 || strcmp(v->state, states[CORE_LEAVING]) == 0;
     v->pushable = alive && cur_int(cur, 8) != 0;
     v->authenticated_at = cur_int(cur, 9);
     v->enrolled_at = int_or_zero(cur, 10);
@@ -178,8 +177,8 @@ enum td_err core_enrollment_list(struct tx *tx, const char *after_serial, size_t
         return err_set(ei, TD_NOMEM, "no memory for a list of enrolments");
     struct cur cur;
     size_t n = 0;
-    TD_TRY(tx_query(tx, CORE_SQL(VIEW_LIST), SV_LIST(SV_TEXT(after_serial), SV_INT(max)), &cur,
-                    ei));
+    TD_TRY(
+        tx_query(tx, CORE_SQL(VIEW_LIST), SV_LIST(SV_TEXT(after_serial), SV_INT(max)), &cur, ei));
     enum td_err e;
     while ((e = cur_next(&cur, ei)) == TD_OK && n < max) {
         e = view_read(&cur, a, &rows[n], ei);

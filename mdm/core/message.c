@@ -51,8 +51,7 @@ static enum td_err text(const struct plist *d, const char *key, size_t max, stru
     if (e == TD_PARSE)
         return err_reason(ei, TD_PARSE, "message-malformed", "%s is not a string", key);
     if (e == TD_OK && (!**ret || strlen(*ret) > max || !utf8_valid(span_str(*ret))))
-        return err_reason(ei, TD_PARSE, "message-malformed", "%s: empty, too long or no text",
-                          key);
+        return err_reason(ei, TD_PARSE, "message-malformed", "%s: empty, too long or no text", key);
     return e;
 }
 

@@ -70,8 +70,8 @@ static enum td_err claim_job(struct tx *tx, void *ctx, struct errinfo *ei)
     for (size_t i = 0; i < b->n; i++) {
         const struct want *w = &b->wants[i];
         TD_TRY(tx_exec(tx, CORE_SQL(PUSH_MOVE),
-                       SV_LIST(SV_TEXT(w->id), SV_INT(w->requested_at), SV_INT(w->leased_at)),
-                       NULL, ei));
+                       SV_LIST(SV_TEXT(w->id), SV_INT(w->requested_at), SV_INT(w->leased_at)), NULL,
+                       ei));
     }
     return TD_OK;
 }
@@ -85,11 +85,11 @@ static enum td_err settle_job(struct tx *tx, void *ctx, struct errinfo *ei)
             continue;
         if (w->retry_at)
             TD_TRY(tx_exec(tx, CORE_SQL(PUSH_MOVE),
-                           SV_LIST(SV_TEXT(w->id), SV_INT(w->leased_at), SV_INT(w->retry_at)),
-                           NULL, ei));
+                           SV_LIST(SV_TEXT(w->id), SV_INT(w->leased_at), SV_INT(w->retry_at)), NULL,
+                           ei));
         else
-            TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DONE),
-                           SV_LIST(SV_TEXT(w->id), SV_INT(w->leased_at)), NULL, ei));
+            TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DONE), SV_LIST(SV_TEXT(w->id), SV_INT(w->leased_at)),
+                           NULL, ei));
     }
     return TD_OK;
 }

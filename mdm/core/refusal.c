@@ -8,8 +8,8 @@
 #include "mdm/store/attempts.h"
 
 enum {
-    SLOTS = 1024,    /* direct-mapped: a collision costs a row, no more */
-    RATION = 1000,   /* attempt rows a minute, whoever asks */
+    SLOTS = 1024,  /* direct-mapped: a collision costs a row, no more */
+    RATION = 1000, /* attempt rows a minute, whoever asks */
     WINDOW_MS = 60000,
 };
 

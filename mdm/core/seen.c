@@ -133,7 +133,8 @@ static enum td_err wake_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct page *p = ctx;
     for (size_t i = 0; i < p->due; i++)
-        TD_TRY(tx_exec(tx, CORE_SQL(PUSH_LATER), SV_LIST(SV_TEXT(p->ids[i]), SV_INT(p->now), SV_INT(p->now)), NULL, ei));
+        TD_TRY(tx_exec(tx, CORE_SQL(PUSH_LATER),
+                       SV_LIST(SV_TEXT(p->ids[i]), SV_INT(p->now), SV_INT(p->now)), NULL, ei));
     return TD_OK;
 }
 

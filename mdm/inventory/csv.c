@@ -115,7 +115,7 @@ enum td_err csv_next(struct csv *c, struct arena *a, struct span *fields, size_t
     bool more = true;
     while (more) {
         if (n == max)
-            return err_reason(ei, TD_LIMIT, "csv", "line %zu: more than %zu fields", c->line, max);
+            return err_reason(ei, TD_PARSE, "csv", "line %zu: more than %zu fields", c->line, max);
         if (peek(c) == '"')
             TD_TRY(field_quoted(c, a, &fields[n], ei));
         else

@@ -214,13 +214,14 @@ enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo 
 {
     if (on_writer(s))
         return err_set(ei, TD_INTERNAL, "a write inside a write job");
-    struct errinfo own;
+    struct errinfo own = {0};
     struct job j = {.fn = fn, .ctx = ctx, .ei = ei ? ei : &own};
     sem_init(&j.done, 0, 0);
     pthread_mutex_lock(&s->lock);
     bool taken = !s->closing && s->queued < s->queue_max;
     if (taken) {
         *s->tail = &j;
+        /* cppcheck-suppress autoVariables ; off the queue before this function returns */
         s->tail = &j.next;
         s->queued++;
         pthread_cond_signal(&s->wake);

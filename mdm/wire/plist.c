@@ -1,5 +1,6 @@
-/* Parsing through libplist, behind the guard; its tree is turned into ours and freed at once, so
- * that nothing else depends on it. The one file that sees <plist/plist.h>. */
+/* Parsing. The XML form is built by the guard's own pass; the binary form goes through libplist
+ * behind the guard, and its tree is turned into ours and freed at once, so that nothing else
+ * depends on it. The one file that sees <plist/plist.h>. */
 #define plist_type vendor_plist_type /* their type bears the name of our function */
 #include <plist/plist.h>
 #undef plist_type
@@ -7,6 +8,7 @@
 #include "mdm/base/limits.h"
 #include "mdm/wire/plist_guard.h"
 #include "mdm/wire/plist_node.h"
+#include "mdm/wire/xml_build.h"
 
 #define APPLE_EPOCH INT64_C(978307200) /* 2001-01-01T00:00:00Z */
 
@@ -28,27 +30,6 @@ static void free_iter(void **p)
 }
 #define iter_auto __attribute__((cleanup(free_iter))) void *
 
-/* "2026-11-23T12:34:56Z"; libplist writes the year 1 as "1". */
-static bool date_parse(const char *text, int64_t *ret)
-{
-    static const char form[] = "-dd-ddTdd:dd:dd";
-    int f[6] = {0}, field = 0;
-    for (; *text >= '0' && *text <= '9' && f[0] < 1000; text++)
-        f[0] = f[0] * 10 + (*text - '0');
-    for (size_t i = 0; i < sizeof form - 1; i++) {
-        if (form[i] != 'd' && text[i] == form[i])
-            field++;
-        else if (form[i] == 'd' && text[i] >= '0' && text[i] <= '9')
-            f[field] = f[field] * 10 + (text[i] - '0');
-        else
-            return false;
-    }
-    struct tm tm = {.tm_year = f[0] - 1900, .tm_mon = f[1] - 1, .tm_mday = f[2], .tm_hour = f[3],
-                    .tm_min = f[4], .tm_sec = f[5]};
-    *ret = timegm(&tm);
-    return true;
-}
-
 /* libplist gives dates as int32_t: what lies outside (4001-01-01 is Apple's "never") is taken from
  * the text that libplist writes. 0 when there is no telling. */
 static int64_t date(plist_t node)
@@ -64,30 +45,10 @@ static int64_t date(plist_t node)
     plist_to_xml(copy, &xml, &n);
     plist_free(copy);
     const char *at = xml ? strstr(xml, "<date>") : NULL;
-    return at && date_parse(at + strlen("<date>"), &t) ? t : 0;
-}
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static enum td_err refuse_duplicates(const struct plist *d, struct errinfo *ei)
-{
-    if (d->n < 2)
-        return TD_OK;
-    const char **keys = calloc(d->n, sizeof *keys);
-    if (!keys)
-        return err_set(ei, TD_NOMEM, "no memory for the property list");
-    for (uint32_t i = 0; i < d->n; i++)
-        keys[i] = d->items[i].key;
-    qsort(keys, d->n, sizeof *keys, by_key);
-    enum td_err e = TD_OK;
-    for (uint32_t i = 1; i < d->n && e == TD_OK; i++)
-        if (strcmp(keys[i - 1], keys[i]) == 0)
-            e = err_reason(ei, TD_PARSE, "plist-duplicate", "key twice in a dict: %.60s", keys[i]);
-    free(keys);
-    return e;
+    const char *end = at ? strstr(at, "</date>") : NULL;
+    if (end)
+        (void)!plist_node_date(span_of(at + 6, (size_t)(end - at) - 6), &t);
+    return t;
 }
 
 /* One conversion; `nodes` counts as the guard does. */
@@ -109,7 +70,7 @@ static enum td_err convert_dict(plist_t node, struct plist *p, struct load *l)
         struct plist *child = NULL;
         plist_dict_next_item(node, it, &key, &value);
         if (!value)
-            return refuse_duplicates(p, l->ei);
+            return plist_node_unique(p, l->ei);
         l->nodes++;
         struct plist text = {.arena = l->a};
         TD_TRY(plist_node_text(&text, span_str(key ? key : "")));
@@ -197,30 +158,41 @@ static enum td_err convert(plist_t node, struct load *l, struct plist **ret)
     return err_set(l->ei, TD_PARSE, "property list with an unknown kind of value");
 }
 
-enum td_err plist_parse(struct span s, struct arena *a, struct plist **ret, struct errinfo *ei)
+static enum td_err parse_bin(struct span s, struct arena *a, struct plist **ret, struct errinfo *ei)
 {
     size_t nodes = 0;
-    TD_TRY(plist_guard_nodes(s, &nodes, ei));
-    struct errinfo why = {0};
-    struct load l = {.a = a, .ei = &why};
+    TD_TRY(plist_guard_bin(s, &nodes, ei));
     vendor_plist_auto root = NULL;
-    if (plist_guard_is_bin(s)) {
-        plist_from_bin((const char *)s.p, (uint32_t)s.n, &root);
-    } else {
-        s = plist_guard_text(s);
-        plist_from_xml((const char *)s.p, (uint32_t)s.n, &root);
-    }
+    plist_from_bin((const char *)s.p, (uint32_t)s.n, &root);
     if (!root)
-        return err_reason(ei, TD_PARSE, "plist-value", "property list with a value that cannot be "
-                                                       "read");
-    struct plist *p = NULL;
-    enum td_err e = convert(root, &l, &p);
-    if (e != TD_OK)
-        return err_reason(ei, e, why.reason, "%s",
-                          why.msg[0] ? why.msg : "no memory for the property list");
-    /* libplist keeps the last of two members with one name; one that is counted twice is a lie */
+        return err_reason(ei, TD_PARSE, "plist-value", "binary property list that is not readable");
+    struct load l = {.a = a, .ei = ei};
+    TD_TRY(convert(root, &l, ret));
     if (l.nodes != nodes)
         return err_reason(ei, TD_PARSE, "plist-duplicate", "property list with a key twice");
-    *ret = p;
     return TD_OK;
+}
+
+static enum td_err parse_xml(struct span s, struct arena *a, struct plist **ret, struct errinfo *ei)
+{
+    struct xml_build b;
+    s = plist_guard_text(s);
+    xml_build_init(&b, a, s.n);
+    enum td_err e = xml_guard(s, &b, ei);
+    xml_build_free(&b);
+    *ret = b.root;
+    return e;
+}
+
+enum td_err plist_parse(struct span s, struct arena *a, struct plist **ret, struct errinfo *ei)
+{
+    struct errinfo why = {0};
+    struct plist *p = NULL;
+    enum td_err e = s.n == 0 ? err_set(&why, TD_PARSE, "empty, where a property list was expected")
+                             : (plist_guard_is_bin(s) ? parse_bin : parse_xml)(s, a, &p, &why);
+    if (e == TD_OK)
+        *ret = p;
+    else
+        err_reason(ei, e, why.reason, "%s", e == TD_NOMEM ? err_text(e) : err_msg(&why, e));
+    return e;
 }

@@ -120,10 +120,9 @@ static enum td_err check_scalar(const struct doc *d, size_t at)
     return bad(d, "unknown kind of object");
 }
 
-/* Checks one object. A container is described in *ret with n > 0 or an empty one with n == 0. */
-static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame *ret)
+/* Where an object begins; counts the visit. */
+static enum td_err locate(struct doc *d, uint64_t object, size_t *ret)
 {
-    *ret = (struct frame){0};
     if (object >= d->nobjects)
         return bad(d, "reference to no object");
     uint64_t offset = be(d, d->table + (size_t)object * d->offset_size, d->offset_size);
@@ -132,7 +131,16 @@ static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame 
     if (++d->nodes > LIMIT_PLIST_NODES)
         return err_reason(d->ei, TD_LIMIT, "plist-nodes", "property list of more than %d objects",
                           LIMIT_PLIST_NODES);
-    size_t at = (size_t)offset;
+    *ret = (size_t)offset;
+    return TD_OK;
+}
+
+/* Checks one object. *ret describes a container; its refs are 0 for anything else. */
+static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame *ret)
+{
+    size_t at = 0;
+    *ret = (struct frame){0};
+    TD_TRY(locate(d, object, &at));
     uint8_t kind = d->s.p[at] & 0xf0;
     if (key && kind != 0x50 && kind != 0x60)
         return bad(d, "key that is no string");
@@ -141,14 +149,12 @@ static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame 
     if (kind != 0xa0 && kind != 0xd0)
         return check_scalar(d, at);
     uint64_t n;
+    size_t per = kind == 0xd0 ? 2 : 1; /* references for each element */
     TD_TRY(count(d, &at, &n));
-    size_t width = d->ref_size * (kind == 0xd0 ? 2 : 1);
-    if (n > (d->table - at) / width)
+    if (n > (d->table - at) / (d->ref_size * per))
         return bad(d, "container outside");
-    *ret = (struct frame){.object = (size_t)object,
-                          .refs = at,
-                          .n = (size_t)n * (kind == 0xd0 ? 2 : 1),
-                          .dict = kind == 0xd0};
+    *ret = (struct frame){
+        .object = (size_t)object, .refs = at, .n = (size_t)n * per, .dict = kind == 0xd0};
     return TD_OK;
 }
 

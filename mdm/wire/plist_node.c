@@ -73,3 +73,73 @@ enum td_err plist_node_data(struct plist *p, struct span s)
     p->n = (uint32_t)s.n;
     return TD_OK;
 }
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+enum td_err plist_node_unique(const struct plist *d, struct errinfo *ei)
+{
+    const char *few[16];
+    if (d->type != PLIST_T_DICT || d->n < 2)
+        return TD_OK;
+    const char **keys = d->n <= TD_NITEMS(few) ? few : calloc(d->n, sizeof *keys);
+    if (!keys)
+        return TD_NOMEM;
+    for (uint32_t i = 0; i < d->n; i++)
+        keys[i] = d->items[i].key;
+    qsort(keys, d->n, sizeof *keys, by_key);
+    enum td_err e = TD_OK;
+    for (uint32_t i = 1; i < d->n && e == TD_OK; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            e = err_reason(ei, TD_PARSE, "plist-duplicate", "key twice in a dict: %.60s", keys[i]);
+    if (keys != few)
+        free(keys);
+    return e;
+}
+
+/* "Y-MM-DDTHH:MM:SSZ" with a year of 1 to 4 digits, into six numbers. */
+static bool date_fields(struct span s, int out[static 6])
+{
+    static const char form[] = "-dd-ddTdd:dd:ddZ";
+    size_t field = 0;
+    while (s.n >= sizeof form && s.p[0] >= '0' && s.p[0] <= '9' && out[0] < 1000) {
+        out[0] = out[0] * 10 + (s.p[0] - '0');
+        s = span_sub(s, 1, s.n);
+    }
+    if (s.n != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < s.n - 1; i++) {
+        bool digit = s.p[i] >= '0' && s.p[i] <= '9';
+        if (form[i] != 'd' && s.p[i] == (uint8_t)form[i])
+            field++;
+        else if (form[i] == 'd' && digit)
+            out[field] = out[field] * 10 + (s.p[i] - '0');
+        else
+            return false;
+    }
+    return s.p[s.n - 1] == 'Z';
+}
+
+enum td_err plist_node_date(struct span s, int64_t *ret)
+{
+    static const int low[] = {1, 1, 1, 0, 0, 0}, high[] = {9999, 12, 31, 23, 59, 59};
+    int f[6] = {0};
+    if (!date_fields(s, f))
+        return TD_PARSE;
+    for (size_t i = 0; i < TD_NITEMS(f); i++)
+        if (f[i] < low[i] || f[i] > high[i])
+            return TD_PARSE;
+    struct tm tm = {.tm_year = f[0] - 1900,
+                    .tm_mon = f[1] - 1,
+                    .tm_mday = f[2],
+                    .tm_hour = f[3],
+                    .tm_min = f[4],
+                    .tm_sec = f[5]};
+    int64_t t = timegm(&tm);
+    if (tm.tm_mday != f[2]) /* a 30 February was carried into March */
+        return TD_PARSE;
+    *ret = t;
+    return TD_OK;
+}

@@ -35,4 +35,11 @@ TD_NODISCARD enum td_err plist_node_add(struct plist *parent, const char *key, s
 TD_NODISCARD enum td_err plist_node_text(struct plist *p, struct span s);
 TD_NODISCARD enum td_err plist_node_data(struct plist *p, struct span s);
 
+/* TD_PARSE when a dict has a key twice; O(n log n). */
+TD_NODISCARD enum td_err plist_node_unique(const struct plist *d, struct errinfo *ei);
+
+/* "2026-11-23T12:34:56Z" in seconds since 1970, for the years 1 to 9999 (libplist writes the year
+ * 1 as "1"); *ret is untouched on TD_PARSE. */
+TD_NODISCARD enum td_err plist_node_date(struct span s, int64_t *ret);
+
 #endif

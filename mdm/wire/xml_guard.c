@@ -1,29 +1,31 @@
 /* The XML property list, read once by libxml2's streaming reader: no network, no DTD, no entity
- * substitution, none of the parser's limits lifted. What another parser could read in another
- * way (other encodings, attributes, processing instructions) is refused. */
+ * substitution, none of the parser's limits lifted. What other parsers may read in another way
+ * (other encodings, attributes, processing instructions) is refused. The same pass can build the
+ * tree: libplist's XML parser takes 168 s for 8 MB of "&amp;", gives dates as 32-bit seconds and
+ * drops one of two equal keys without a word, so it is not used for this form. */
 #include <libxml/xmlreader.h>
 
 #include "mdm/base/limits.h"
-#include "mdm/base/str.h"
 #include "mdm/base/utf8.h"
 #include "mdm/wire/plist_guard.h"
-
-enum element { CONTAINER, SCALAR, KEY, EMPTY };
+#include "mdm/wire/xml_build.h"
 
 static const struct {
     const char *name;
-    enum element kind;
+    enum xml_element element;
 } elements[] = {
-    {"dict", CONTAINER}, {"array", CONTAINER}, {"string", SCALAR}, {"data", SCALAR},
-    {"integer", SCALAR}, {"real", SCALAR},     {"date", SCALAR},   {"key", KEY},
-    {"true", EMPTY},     {"false", EMPTY},
+    {"dict", XML_E_DICT},   {"array", XML_E_ARRAY}, {"string", XML_E_STRING}, {"data", XML_E_DATA},
+    {"integer", XML_E_INT}, {"real", XML_E_REAL},   {"date", XML_E_DATE},     {"key", XML_E_KEY},
+    {"true", XML_E_TRUE},   {"false", XML_E_FALSE},
 };
 
 /* Where the reader stands. */
 struct walk {
     struct errinfo *ei;
-    int level; /* elements around: 0 outside, 1 in <plist> */
-    int depth; /* containers around */
+    struct xml_build *build; /* NULL: only guard */
+    bool nomem;              /* libxml2 said so */
+    int level;               /* elements around: 0 outside, 1 in <plist> */
+    int depth;               /* containers around */
     size_t nodes;
     bool root, value;                  /* <plist> seen; its one value seen */
     bool leaf;                         /* inside a scalar, a key, <true> or <false> */
@@ -135,25 +137,58 @@ static enum td_err attributes(struct walk *w, xmlTextReaderPtr r, bool root)
 }
 
 /* A value or key may stand here: keys and values alternate in a dict, <plist> has one value. */
-static enum td_err place(struct walk *w, enum element kind)
+static enum td_err place(struct walk *w, bool key)
 {
     if (w->leaf)
         return bad(w->ei, "element inside a value");
     if (w->depth == 0) {
-        if (kind == KEY || w->value)
-            return bad(w->ei, kind == KEY ? "key outside a dict" : "more than one value");
+        if (key || w->value)
+            return bad(w->ei, key ? "key outside a dict" : "more than one value");
         w->value = true;
     } else if (w->dict[w->depth]) {
-        if ((kind == KEY) == w->keyed[w->depth])
-            return bad(w->ei, kind == KEY ? "key without a value" : "value without a key");
-        w->keyed[w->depth] = kind == KEY;
-    } else if (kind == KEY) {
+        if (key == w->keyed[w->depth])
+            return bad(w->ei, key ? "key without a value" : "value without a key");
+        w->keyed[w->depth] = key;
+    } else if (key) {
         return bad(w->ei, "key in an array");
     }
     if (++w->nodes > LIMIT_PLIST_NODES)
         return err_reason(w->ei, TD_LIMIT, "plist-nodes", "property list of more than %d objects",
                           LIMIT_PLIST_NODES);
     return TD_OK;
+}
+
+static enum td_err leave(struct walk *w)
+{
+    w->level--;
+    if (w->leaf) {
+        w->leaf = false;
+        w->text = false;
+    } else if (w->depth > 0) {
+        if (w->keyed[w->depth])
+            return bad(w->ei, "key without a value");
+        w->depth--;
+    } else {
+        return TD_OK; /* </plist> */
+    }
+    return w->build ? xml_build_close(w->build, w->ei) : TD_OK;
+}
+
+static enum td_err enter(struct walk *w, enum xml_element element)
+{
+    bool container = element == XML_E_DICT || element == XML_E_ARRAY;
+    if (container && w->depth == LIMIT_PLIST_DEPTH)
+        return err_reason(w->ei, TD_LIMIT, "plist-depth", "property list deeper than %d levels",
+                          LIMIT_PLIST_DEPTH);
+    w->level++;
+    w->leaf = !container;
+    w->text = !container && element != XML_E_TRUE && element != XML_E_FALSE;
+    if (container) {
+        w->depth++;
+        w->dict[w->depth] = element == XML_E_DICT;
+        w->keyed[w->depth] = false;
+    }
+    return w->build ? xml_build_open(w->build, element) : TD_OK;
 }
 
 static enum td_err start(struct walk *w, xmlTextReaderPtr r)
@@ -172,37 +207,16 @@ static enum td_err start(struct walk *w, xmlTextReaderPtr r)
         i++;
     if (i == TD_NITEMS(elements))
         return bad(w->ei, "unknown element");
-    enum element kind = elements[i].kind;
-    TD_TRY(place(w, kind));
+    TD_TRY(place(w, elements[i].element == XML_E_KEY));
     TD_TRY(attributes(w, r, false));
-    if (kind == CONTAINER && w->depth == LIMIT_PLIST_DEPTH)
-        return err_reason(w->ei, TD_LIMIT, "plist-depth", "property list deeper than %d levels",
-                          LIMIT_PLIST_DEPTH);
-    if (empty)
-        return TD_OK;
-    w->level++;
-    w->leaf = kind != CONTAINER;
-    w->text = kind == SCALAR || kind == KEY;
-    if (kind == CONTAINER) {
-        w->depth++;
-        w->dict[w->depth] = i == 0;
-        w->keyed[w->depth] = false;
-    }
-    return TD_OK;
+    TD_TRY(enter(w, elements[i].element));
+    return empty ? leave(w) : TD_OK;
 }
 
-static enum td_err end(struct walk *w)
+static enum td_err text(struct walk *w, xmlTextReaderPtr r)
 {
-    w->level--;
-    if (w->leaf) {
-        w->leaf = false;
-        w->text = false;
-    } else if (w->depth > 0) {
-        if (w->keyed[w->depth])
-            return bad(w->ei, "key without a value");
-        w->depth--;
-    }
-    return TD_OK;
+    const char *s = (const char *)xmlTextReaderConstValue(r);
+    return w->build && w->text ? xml_build_text(w->build, span_str(s)) : TD_OK;
 }
 
 static enum td_err node(struct walk *w, xmlTextReaderPtr r)
@@ -211,12 +225,13 @@ static enum td_err node(struct walk *w, xmlTextReaderPtr r)
     case XML_READER_TYPE_ELEMENT:
         return start(w, r);
     case XML_READER_TYPE_END_ELEMENT:
-        return end(w);
+        return leave(w);
     case XML_READER_TYPE_TEXT:
     case XML_READER_TYPE_CDATA:
-        return w->text ? TD_OK : bad(w->ei, "text outside a value");
+        return w->text ? text(w, r) : bad(w->ei, "text outside a value");
     case XML_READER_TYPE_WHITESPACE:
     case XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
+        return text(w, r);
     case XML_READER_TYPE_COMMENT:
     case XML_READER_TYPE_DOCUMENT_TYPE:
         return TD_OK;
@@ -225,10 +240,10 @@ static enum td_err node(struct walk *w, xmlTextReaderPtr r)
     }
 }
 
-static void silent(void *ctx, xmlErrorPtr e)
+static void heard(void *ctx, xmlErrorPtr e)
 {
-    (void)ctx;
-    (void)e;
+    struct walk *w = ctx;
+    w->nomem = w->nomem || (e && e->code == XML_ERR_NO_MEMORY);
 }
 
 static enum td_err read_all(struct walk *w, xmlTextReaderPtr r)
@@ -236,28 +251,28 @@ static enum td_err read_all(struct walk *w, xmlTextReaderPtr r)
     int rc;
     while ((rc = xmlTextReaderRead(r)) == 1)
         TD_TRY(node(w, r));
+    if (rc != 0 && w->nomem)
+        return err_set(w->ei, TD_NOMEM, "no memory for the property list");
     if (rc != 0)
         return bad(w->ei, "not well-formed");
     return w->root && w->value ? TD_OK : bad(w->ei, "no value");
 }
 
-enum td_err xml_guard(struct span s, size_t *ret_nodes, struct errinfo *ei)
+enum td_err xml_guard(struct span s, struct xml_build *build, struct errinfo *ei)
 {
     if (s.n > INT32_MAX)
         return err_set(ei, TD_LIMIT, "XML property list of more than 2 GiB");
     if (!utf8_valid(s) || (s.n && memchr(s.p, 0, s.n)))
         return bad(ei, "not UTF-8 text");
     TD_TRY(prolog(s, ei));
-    struct walk w = {.ei = ei};
+    struct walk w = {.ei = ei, .build = build};
     xmlTextReaderPtr r =
         xmlReaderForMemory((const char *)s.p, (int)s.n, NULL, "UTF-8",
                            XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
     if (!r)
         return err_set(ei, TD_NOMEM, "no memory for the XML reader");
-    xmlTextReaderSetStructuredErrorHandler(r, silent, NULL);
+    xmlTextReaderSetStructuredErrorHandler(r, heard, &w);
     enum td_err e = read_all(&w, r);
     xmlFreeTextReader(r);
-    if (e == TD_OK)
-        *ret_nodes = w.nodes;
     return e;
 }

@@ -21,9 +21,7 @@ static enum td_err common(const struct draft *d, const char *part, const char *n
     if (!scope || !uuid)
         return err_set(ei, TD_NOMEM, "no memory for the profile");
     payload_uuid(scope, "", uuid);
-    *ret = (struct payload_common){.identifier = identifier,
-                                   .uuid = uuid,
-                                   .display_name = name};
+    *ret = (struct payload_common){.identifier = identifier, .uuid = uuid, .display_name = name};
     if (d->conf->organization && *d->conf->organization)
         ret->organization = d->conf->organization;
     return TD_OK;
@@ -78,8 +76,8 @@ enum td_err enroll_compose(struct enroll *e, const char *serial, const char *cli
     struct draft d = {.conf = &e->conf, .a = a, .serial = serial, .client_id = client_id};
     struct payload_common c;
     const char *org = e->conf.organization;
-    const char *name = org && *org ? arena_printf(a, "%s device management", org)
-                                   : "Device management";
+    const char *name =
+        org && *org ? arena_printf(a, "%s device management", org) : "Device management";
     if (!name)
         return err_set(ei, TD_NOMEM, "no memory for the profile");
     TD_TRY(common(&d, "", name, &c, ei));

@@ -121,6 +121,6 @@ enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now, struct
 
 enum td_err enroll_clean(struct tx *tx, int64_t now, size_t max, struct errinfo *ei)
 {
-    return tx_exec(tx, &enroll_sql[ENROLL_SQL_CLEAN], SV_LIST(SV_INT(now - KEEP_ENDED), SV_INT(max)),
-                   NULL, ei);
+    return tx_exec(tx, &enroll_sql[ENROLL_SQL_CLEAN],
+                   SV_LIST(SV_INT(now - KEEP_ENDED), SV_INT(max)), NULL, ei);
 }

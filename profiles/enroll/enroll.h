@@ -3,8 +3,8 @@
 #ifndef TD_PROFILES_ENROLL_ENROLL_H
 #define TD_PROFILES_ENROLL_ENROLL_H
 
-#include "mdm/base/route.h"
 #include "mdm/base/rng.h"
+#include "mdm/base/route.h"
 #include "mdm/crypt/x509.h"
 #include "mdm/store/store.h"
 
@@ -29,9 +29,9 @@ struct enroll_conf {
     const char *public_url;  /* "https://host:8443" */
     const char *device_url;  /* "https://host:8444" */
     const char *organization, *identifier /* PayloadIdentifier */, *topic;
-    const char *cert_profile; /* "management" */
-    int key_size;             /* 256 or 384 */
-    bool sign_message;        /* SignMessage in the MDM payload */
+    const char *cert_profile;              /* "management" */
+    int key_size;                          /* 256 or 384 */
+    bool sign_message;                     /* SignMessage in the MDM payload */
     int64_t invitation_ttl, client_id_ttl; /* seconds */
     struct enroll_ops ops;
 };
@@ -59,9 +59,8 @@ TD_NODISCARD enum td_err enroll_invite(struct enroll *e, const char *serial, int
 TD_NODISCARD enum td_err enroll_qr_svg(const char *url, struct buf *b, struct errinfo *ei);
 
 /* Composes the unsigned profile (XML plist) for a device and ClientIdentifier, appended. */
-TD_NODISCARD enum td_err enroll_compose(struct enroll *e, const char *serial,
-                                        const char *client_id, struct arena *a, struct buf *b,
-                                        struct errinfo *ei);
+TD_NODISCARD enum td_err enroll_compose(struct enroll *e, const char *serial, const char *client_id,
+                                        struct arena *a, struct buf *b, struct errinfo *ei);
 
 /* Ends the open invitations of a device that leaves. */
 TD_NODISCARD enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now,

@@ -20,8 +20,8 @@ static enum td_err find(struct fetch *f, struct tx *tx, char id[static RNG_ID_SI
                         int64_t *expires, bool *used, struct errinfo *ei)
 {
     struct cur cur;
-    enum td_err e = tx_row(tx, &enroll_sql[ENROLL_SQL_FIND],
-                           SV_LIST(SV_BLOB(SPAN_ARR(f->hash))), &cur, ei);
+    enum td_err e =
+        tx_row(tx, &enroll_sql[ENROLL_SQL_FIND], SV_LIST(SV_BLOB(SPAN_ARR(f->hash))), &cur, ei);
     if (e == TD_NOTFOUND)
         return err_reason(ei, TD_NOTFOUND, "invitation-unknown", "no such invitation");
     TD_TRY(e);
@@ -157,7 +157,8 @@ static enum td_err run(struct fetch *f, const struct req *req, struct resp *resp
     f->consume = true;
     TD_TRY(store_write(f->e->conf.store, fetch_job, f, ei));
     TD_TRY(resp_header(resp, "Cache-Control", "no-store"));
-    TD_TRY(resp_header(resp, "Content-Disposition", "attachment; filename=\"enroll.mobileconfig\""));
+    TD_TRY(
+        resp_header(resp, "Content-Disposition", "attachment; filename=\"enroll.mobileconfig\""));
     return resp_body(resp, 200, "application/x-apple-aspen-config", profile);
 }
 

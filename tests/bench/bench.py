@@ -68,7 +68,7 @@ def main():
         summary = server.fleet(COUNT, None, "--threads", "64")
         if summary["failed"]:
             sys.exit(f"{summary}")
-        report("enrolments", summary["per_second"], "1/s", CORES / (serving + client))
+        report("enrolments", summary["enrolments_per_second"], "1/s", CORES / (serving + client))
         report("enrolments-server-bound", CORES / serving, "1/s")
         args = ["--state", server.fleet_dir, "--cacert", server.root, "--json",
                 "--duration", str(SECONDS), "--threads", "32"]

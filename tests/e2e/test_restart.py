@@ -105,7 +105,7 @@ class Restart(unittest.TestCase):
         wait_for("another signer", lambda: signer_worker(self.server) not in (None, worker))
         wait_for("ready", self.server.ready)
         summary = self.server.fleet(1, None, "--prefix", "RSTSIGN")
-        self.assertEqual(summary["ok"], 1, summary)
+        self.assertEqual(summary["enrolled"], 1, summary)
 
     def test_signer_without_its_parent_ends(self):
         worker = wait_for("the signer", lambda: signer_worker(self.server))

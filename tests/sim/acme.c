@@ -321,7 +321,7 @@ static enum td_err get_certificate(struct flow *f)
 }
 
 static enum td_err (*const steps[])(struct flow *) = {
-    get_directory,  head_nonce,    new_account, new_order,      get_authz,
+    get_directory,  head_nonce,    new_account, new_order,       get_authz,
     post_challenge, post_finalize, get_order,   get_certificate,
 };
 

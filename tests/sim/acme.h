@@ -26,9 +26,9 @@ struct acme_job {
     struct pki *pki;               /* the fake Apple */
     const struct profile *profile; /* ACME payload */
     const struct device *device;
-    int key_size;                  /* 0: the payload's */
+    int key_size; /* 0: the payload's */
     enum acme_fault fault;
-    const char *error_text;        /* for ACME_EMPTY_X5C */
+    const char *error_text; /* for ACME_EMPTY_X5C */
 };
 
 struct acme_result {

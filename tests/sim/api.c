@@ -87,8 +87,8 @@ enum td_err api_invite(struct api *a, const char *serial, struct arena *mem, con
     return TD_OK;
 }
 
-enum td_err api_command(struct api *a, const char *serial, struct arena *mem,
-                        const char **ret_uuid, struct errinfo *ei)
+enum td_err api_command(struct api *a, const char *serial, struct arena *mem, const char **ret_uuid,
+                        struct errinfo *ei)
 {
     static const char text[] = "{\"request_type\":\"DeviceInformation\","
                                "\"queries\":[\"UDID\",\"OSVersion\",\"SerialNumber\"]}";

@@ -27,7 +27,7 @@ enum td_err api_invite(struct api *a, const char *serial, struct arena *mem, con
                        struct errinfo *ei);
 
 /* Queues DeviceInformation for a device; *ret_uuid (in the arena) is the CommandUUID. */
-enum td_err api_command(struct api *a, const char *serial, struct arena *mem,
-                        const char **ret_uuid, struct errinfo *ei);
+enum td_err api_command(struct api *a, const char *serial, struct arena *mem, const char **ret_uuid,
+                        struct errinfo *ei);
 
 #endif

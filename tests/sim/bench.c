@@ -106,8 +106,7 @@ static bool idle(void *ctx, size_t i, unsigned thread)
     buf_init(&body, 4096);
     mdm_report(m, "Idle", NULL, "", &body);
     uint64_t t0 = stats_now_us();
-    enum td_err e =
-        mdm_put(m, "connect", m->d->server_url, false, buf_view(&body), &r, &ei);
+    enum td_err e = mdm_put(m, "connect", m->d->server_url, false, buf_view(&body), &r, &ei);
     return count(b, t0, e, &ei);
 }
 
@@ -141,8 +140,8 @@ enum td_err bench_connect(const struct enroll_ctx *c, int *ret_code, struct erri
     b->what = "connects";
     b->devices = calloc(threads, sizeof(*b->devices));
     b->mdms = calloc(threads, sizeof(*b->mdms));
-    enum td_err e = b->devices && b->mdms ? connect_open(b, c, ei)
-                                          : err_set(ei, TD_NOMEM, "no memory");
+    enum td_err e =
+        b->devices && b->mdms ? connect_open(b, c, ei) : err_set(ei, TD_NOMEM, "no memory");
     if (e == TD_OK)
         e = run(b, idle, (size_t)c->o->bench, (unsigned)b->n, ret_code, ei);
     for (size_t i = 0; i < b->n; i++) {
@@ -183,11 +182,11 @@ static enum td_err response_status(struct bench *b, OCSP_CERTID *id, struct span
     int status = -1, reason = 0;
     ASN1_GENERALIZEDTIME *revoked = NULL, *this_update = NULL, *next = NULL;
     OCSP_RESPONSE *r = d2i_OCSP_RESPONSE(NULL, &p, (long)der.n);
-    OCSP_BASICRESP *basic =
-        r && OCSP_response_status(r) == OCSP_RESPONSE_STATUS_SUCCESSFUL ? OCSP_response_get1_basic(r)
-                                                                        : NULL;
-    bool found = basic && OCSP_resp_find_status(basic, id, &status, &reason, &revoked,
-                                                &this_update, &next) == 1;
+    OCSP_BASICRESP *basic = r && OCSP_response_status(r) == OCSP_RESPONSE_STATUS_SUCCESSFUL
+                                ? OCSP_response_get1_basic(r)
+                                : NULL;
+    bool found = basic && OCSP_resp_find_status(basic, id, &status, &reason, &revoked, &this_update,
+                                                &next) == 1;
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(r);
     if (!found) {

@@ -16,7 +16,6 @@ struct csr_spec {
 };
 
 /* Appends the DER. */
-enum td_err csr_build(const struct csr_spec *s, struct arena *a, struct buf *b,
-                      struct errinfo *ei);
+enum td_err csr_build(const struct csr_spec *s, struct arena *a, struct buf *b, struct errinfo *ei);
 
 #endif

@@ -68,8 +68,7 @@ static void identity(struct device *d, const uint8_t h[static 32])
         memcpy(d->udid, d->provisioning_udid, sizeof(d->udid));
 }
 
-enum td_err device_init(struct device *d, const char *serial, const char *model,
-                        struct errinfo *ei)
+enum td_err device_init(struct device *d, const char *serial, const char *model, struct errinfo *ei)
 {
     uint8_t h[SHA256_DIGEST_LENGTH];
     *d = (struct device){0};

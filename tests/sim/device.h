@@ -24,7 +24,7 @@ struct device {
     char *server_url, *checkin_url, *topic, *profile_identifier, *profile_uuid, *profile_name;
     struct buf root_der;
     bool sign_message, checkout_when_removed;
-    bool removed; /* the enrolment profile was removed */
+    bool removed;                                    /* the enrolment profile was removed */
     struct device_profile profiles[DEVICE_PROFILES]; /* installed over MDM */
     size_t nprofiles;
 };
@@ -44,8 +44,7 @@ enum td_err device_set(char **field, const char *v);
 
 /* Saves to DIR/SERIAL.device (mode 0600), loads from it. */
 enum td_err device_save(const struct device *d, const char *dir, struct errinfo *ei);
-enum td_err device_load(struct device *d, const char *dir, const char *serial,
-                        struct errinfo *ei);
+enum td_err device_load(struct device *d, const char *dir, const char *serial, struct errinfo *ei);
 
 /* True when the state directory holds that device. */
 bool device_known(const char *dir, const char *serial);

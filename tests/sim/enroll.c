@@ -105,9 +105,9 @@ enum td_err enroll_adopt(struct device *d, const struct profile *p, struct errin
         char **to;
         const char *from;
     } set[] = {
-        {&d->server_url, p->mdm.server_url},       {&d->checkin_url, p->mdm.checkin_url},
-        {&d->topic, p->mdm.topic},                 {&d->profile_identifier, p->identifier},
-        {&d->profile_uuid, p->uuid},               {&d->profile_name, p->display_name},
+        {&d->server_url, p->mdm.server_url}, {&d->checkin_url, p->mdm.checkin_url},
+        {&d->topic, p->mdm.topic},           {&d->profile_identifier, p->identifier},
+        {&d->profile_uuid, p->uuid},         {&d->profile_name, p->display_name},
     };
     for (size_t i = 0; i < TD_NITEMS(set); i++) {
         if (device_set(set[i].to, set[i].from) != TD_OK)
@@ -128,11 +128,8 @@ static enum td_err identity(const struct enroll_ctx *c, struct device *d, const 
     http_auto http;
     struct acme_result res = {0};
     http_init(&http, c->tls, NULL, enroll_timeout_ms(c->o));
-    struct acme_job job = {.http = &http,
-                           .pki = c->pki,
-                           .profile = p,
-                           .device = d,
-                           .key_size = (int)c->o->key_size};
+    struct acme_job job = {
+        .http = &http, .pki = c->pki, .profile = p, .device = d, .key_size = (int)c->o->key_size};
     enum td_err e = acme_run(&job, &res, why, ei);
     if (e == TD_OK) {
         EVP_PKEY_free(d->key);

@@ -43,7 +43,6 @@ enum td_err enroll_adopt(struct device *d, const struct profile *p, struct errin
 /* The whole enrolment of a device that device_init made. us[] gets the microseconds of the phases
  * reached (others 0). The caller saves the device. */
 enum td_err enroll_run(const struct enroll_ctx *c, struct device *d, const char *url,
-                       uint64_t us[static ENROLL_PHASES], struct refusal *why,
-                       struct errinfo *ei);
+                       uint64_t us[static ENROLL_PHASES], struct refusal *why, struct errinfo *ei);
 
 #endif

@@ -16,8 +16,8 @@ struct attempt {
     struct api api;
     struct device device;
     struct arena a;
-    struct refusal why;  /* what the server refused, step NULL when nothing */
-    char said[256];      /* what an accepted attempt has to say */
+    struct refusal why; /* what the server refused, step NULL when nothing */
+    char said[256];     /* what an accepted attempt has to say */
 };
 
 typedef enum td_err (*attempt_fn)(struct attempt *t, struct errinfo *ei);
@@ -39,8 +39,7 @@ static enum td_err fetch(struct attempt *t, const char **ret_url, struct profile
                          struct errinfo *ei)
 {
     if (t->o->put_inventory)
-        TD_TRY(api_put_device(&t->api, t->device.serial, t->device.model_name, t->device.name,
-                              ei));
+        TD_TRY(api_put_device(&t->api, t->device.serial, t->device.model_name, t->device.name, ei));
     *ret_url = t->o->url;
     if (!*ret_url)
         TD_TRY(api_invite(&t->api, t->device.serial, &t->a, ret_url, ei));
@@ -138,8 +137,8 @@ static enum td_err reused_invitation(struct attempt *t, struct errinfo *ei)
 /* --- MDM --- */
 
 /* Sends a report; *ret_uuid is the CommandUUID of the answer, NULL when it is empty. */
-static enum td_err report(struct mdm *m, struct attempt *t, struct span body,
-                          const char **ret_uuid, struct errinfo *ei)
+static enum td_err report(struct mdm *m, struct attempt *t, struct span body, const char **ret_uuid,
+                          struct errinfo *ei)
 {
     struct plist *command = NULL;
     httpread_auto r = {0};

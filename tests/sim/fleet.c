@@ -364,10 +364,8 @@ static enum td_err connect_all(struct run *r, const char *serial, struct pool *r
                                struct errinfo *ei)
 {
     TD_TRY(connect_list(r, serial, ei));
-    *ret = (struct pool){.n = r->n,
-                         .threads = (unsigned)r->o->threads,
-                         .fn = connect_one,
-                         .ctx = r};
+    *ret =
+        (struct pool){.n = r->n, .threads = (unsigned)r->o->threads, .fn = connect_one, .ctx = r};
     return pool_run(ret, ei);
 }
 

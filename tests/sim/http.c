@@ -56,8 +56,8 @@ enum td_err http_url_parse(const char *url, struct http_url *ret, struct errinfo
         s = span_sub(s, i, s.n);
     }
     bool query = s.n && s.p[0] == '?';
-    if (host.n == 0 || !copy(u.host, sizeof(u.host), host) ||
-        (s.n && s.p[0] != '/' && !query) || s.n + 2 > sizeof(u.target))
+    if (host.n == 0 || !copy(u.host, sizeof(u.host), host) || (s.n && s.p[0] != '/' && !query) ||
+        s.n + 2 > sizeof(u.target))
         return err_set(ei, TD_PARSE, "bad URL '%.80s'", url);
     snprintf(u.port, sizeof(u.port), "%u", (unsigned)port);
     snprintf(u.target, sizeof(u.target), "%s%.*s", query || s.n == 0 ? "/" : "", (int)s.n,

@@ -37,8 +37,8 @@ void http_close(struct http_client *c);
 
 struct http_req {
     const char *method, *url;
-    const char *content_type; /* NULL: none */
-    const char *accept;       /* NULL: any */
+    const char *content_type;               /* NULL: none */
+    const char *accept;                     /* NULL: any */
     const char *header_name, *header_value; /* one more header, or NULL */
     struct span body;
     bool has_body; /* send Content-Length even for a method without a body */

@@ -5,8 +5,7 @@
 #include "mdm/base/buf.h"
 
 /* Gives at most n bytes; *ret_n 0 is the end of the stream. */
-typedef enum td_err (*httpread_fn)(void *ctx, void *p, size_t n, size_t *ret_n,
-                                   struct errinfo *ei);
+typedef enum td_err (*httpread_fn)(void *ctx, void *p, size_t n, size_t *ret_n, struct errinfo *ei);
 
 struct httpread {
     httpread_fn fill;

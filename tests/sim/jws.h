@@ -6,8 +6,8 @@
 #include "tests/sim/ossl.h"
 
 struct jws_spec {
-    EVP_PKEY *key;      /* P-256 account key, borrowed */
-    const char *kid;    /* account URL; NULL puts the jwk in */
+    EVP_PKEY *key;   /* P-256 account key, borrowed */
+    const char *kid; /* account URL; NULL puts the jwk in */
     const char *nonce, *url;
     const char *payload; /* JSON text; NULL for POST-as-GET */
     /* Sign until R or S begins with a zero byte and leave leading zeros out, as the clients of

@@ -48,8 +48,8 @@ enum td_err mdm_put(struct mdm *m, const char *step, const char *url, bool check
     buf_auto sig;
     buf_init(&sig, SIGNATURE_MAX);
     *ret = (struct httpread_resp){0};
-    bool sign = m->auth == MDM_AUTH_SIGNATURE ||
-                (m->auth == MDM_AUTH_PROFILE && m->d->sign_message);
+    bool sign =
+        m->auth == MDM_AUTH_SIGNATURE || (m->auth == MDM_AUTH_PROFILE && m->d->sign_message);
     if (sign)
         TD_TRY(signature(m, body, &sig, ei));
     struct http_req q = {.method = "PUT",
@@ -122,10 +122,11 @@ enum td_err mdm_token_update(struct mdm *m, struct errinfo *ei)
     push_token(m->d, "token", token);
     push_token(m->d, "unlock", unlock);
     /* PushMagic is an opaque string; Apple's looks like a UUID */
-    snprintf(magic, sizeof(magic), "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X"
-             "%02X%02X", token[0], token[1], token[2], token[3], token[4], token[5], token[6],
-             token[7], token[8], token[9], token[10], token[11], token[12], token[13], token[14],
-             token[15]);
+    snprintf(magic, sizeof(magic),
+             "%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X"
+             "%02X%02X",
+             token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
+             token[8], token[9], token[10], token[11], token[12], token[13], token[14], token[15]);
     plistw_data(&b, "Token", SPAN_ARR(token));
     plistw_str(&b, "PushMagic", magic);
     if (!m->d->mac)
@@ -176,7 +177,7 @@ enum td_err mdm_command(struct mdm *m, const struct httpread_resp *r, struct are
 struct session {
     struct mdm *m;
     struct mdm_counts *counts;
-    struct buf body; /* the report to send next */
+    struct buf body;   /* the report to send next */
     char seen[16][40]; /* CommandUUIDs answered NotNow in this session */
     size_t nseen;
     bool changed, removed;

@@ -71,8 +71,7 @@ static const struct opt {
      O(timeout), 1, 3600, "S", "seconds without an answer before giving up (default 15)"},
     {"json", FLAG, OPTS_FLEET | OPTS_CONNECT | OPTS_OCSP | OPTS_FAULT, O(json), 0, 0, NULL,
      "print the summary as one JSON object"},
-    {"quiet", FLAG, OPTS_FLEET | OPTS_RUN | OPTS_CONNECT, O(quiet), 0, 0, NULL,
-     "no progress line"},
+    {"quiet", FLAG, OPTS_FLEET | OPTS_RUN | OPTS_CONNECT, O(quiet), 0, 0, NULL, "no progress line"},
 #undef O
 };
 

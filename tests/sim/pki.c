@@ -88,17 +88,17 @@ static X509 *make_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issu
 {
     X509 *x = X509_new();
     X509 *by = issuer ? issuer : x;
-    bool ok =
-        x && X509_set_version(x, X509_VERSION_3) == 1 && random_serial(x) &&
-        validity(x, now - DAY, now + (issuer ? 3650LL : 9131LL) * DAY) &&
-        ca_name(X509_get_subject_name(x), cn) &&
-        X509_set_issuer_name(x, X509_get_subject_name(by)) == 1 && X509_set_pubkey(x, key) == 1 &&
-        ext_conf(x, by, NID_basic_constraints,
-                 issuer ? "critical,CA:TRUE,pathlen:0" : "critical,CA:TRUE") &&
-        (!issuer || ext_conf(x, by, NID_authority_key_identifier, "keyid")) &&
-        ext_conf(x, by, NID_subject_key_identifier, "hash") &&
-        ext_conf(x, by, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-        X509_sign(x, issuer_key, EVP_sha384()) > 0;
+    bool ok = x && X509_set_version(x, X509_VERSION_3) == 1 && random_serial(x) &&
+              validity(x, now - DAY, now + (issuer ? 3650LL : 9131LL) * DAY) &&
+              ca_name(X509_get_subject_name(x), cn) &&
+              X509_set_issuer_name(x, X509_get_subject_name(by)) == 1 &&
+              X509_set_pubkey(x, key) == 1 &&
+              ext_conf(x, by, NID_basic_constraints,
+                       issuer ? "critical,CA:TRUE,pathlen:0" : "critical,CA:TRUE") &&
+              (!issuer || ext_conf(x, by, NID_authority_key_identifier, "keyid")) &&
+              ext_conf(x, by, NID_subject_key_identifier, "hash") &&
+              ext_conf(x, by, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+              X509_sign(x, issuer_key, EVP_sha384()) > 0;
     if (ok)
         return x;
     X509_free(x);
@@ -228,25 +228,23 @@ static bool leaf_exts(X509 *x, X509 *sub, const struct pki_facts *f, struct span
                     "critical,digitalSignature,nonRepudiation,keyEncipherment,dataEncipherment") &&
            ext_str(x, APPLE_ARC "10.2", f->sepos_version) &&
            ext_str(x, APPLE_ARC "10.3", f->llb_version) &&
-           ext_str(x, APPLE_ARC "10.1", f->os_version) &&
-           ext_str(x, APPLE_ARC "9.4", f->model) &&
+           ext_str(x, APPLE_ARC "10.1", f->os_version) && ext_str(x, APPLE_ARC "9.4", f->model) &&
            ext_str(x, APPLE_ARC "13.2", f->secure_boot) && ext_int(x, APPLE_ARC "13.1", f->sip) &&
            ext_int(x, APPLE_ARC "13.3", f->kexts) && ext_str(x, APPLE_ARC "9.1", f->serial) &&
            ext_str(x, APPLE_ARC "9.2", f->udid) &&
            (freshness.n == 0 || ext_raw(x, APPLE_ARC "11.1", freshness.p, freshness.n));
 }
 
-enum td_err pki_leaf(struct pki *p, const struct pki_facts *f, struct span freshness,
-                     EVP_PKEY *key, int64_t now, struct buf *b, struct errinfo *ei)
+enum td_err pki_leaf(struct pki *p, const struct pki_facts *f, struct span freshness, EVP_PKEY *key,
+                     int64_t now, struct buf *b, struct errinfo *ei)
 {
     ossl_auto(X509) x = X509_new();
-    bool ok =
-        x && X509_set_version(x, X509_VERSION_3) == 1 &&
-        ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), next_serial(p, now)) == 1 &&
-        validity(x, now - DAY, now + 90LL * DAY) &&
-        X509_set_issuer_name(x, X509_get_subject_name(p->sub)) == 1 &&
-        X509_set_pubkey(x, key) == 1 && leaf_name(x, key) && leaf_exts(x, p->sub, f, freshness) &&
-        X509_sign(x, p->key, EVP_sha384()) > 0;
+    bool ok = x && X509_set_version(x, X509_VERSION_3) == 1 &&
+              ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), next_serial(p, now)) == 1 &&
+              validity(x, now - DAY, now + 90LL * DAY) &&
+              X509_set_issuer_name(x, X509_get_subject_name(p->sub)) == 1 &&
+              X509_set_pubkey(x, key) == 1 && leaf_name(x, key) &&
+              leaf_exts(x, p->sub, f, freshness) && X509_sign(x, p->key, EVP_sha384()) > 0;
     if (!ok)
         return ossl_fail(ei, "attestation leaf");
     return ossl_cert_der(x, b, ei);

@@ -23,8 +23,8 @@ struct pki_facts {
 
 /* A leaf over the public half of `key`: validity from 24 h before `now` to 90 d after. The
  * freshness is written raw; an empty span leaves the extension out. Appends the DER. Any thread. */
-enum td_err pki_leaf(struct pki *p, const struct pki_facts *f, struct span freshness,
-                     EVP_PKEY *key, int64_t now, struct buf *b, struct errinfo *ei);
+enum td_err pki_leaf(struct pki *p, const struct pki_facts *f, struct span freshness, EVP_PKEY *key,
+                     int64_t now, struct buf *b, struct errinfo *ei);
 
 /* DER of the Sub CA certificate, borrowed. */
 struct span pki_sub_der(const struct pki *p);

@@ -16,11 +16,11 @@ bool pool_stopped(void);
 void pool_signals(void);
 
 struct pool {
-    size_t n;       /* items 0..n-1; 0: each thread is called again and again until `until_us` */
+    size_t n; /* items 0..n-1; 0: each thread is called again and again until `until_us` */
     unsigned threads;
-    int64_t rate;       /* items started per second, 0: no limit */
-    uint64_t until_us;  /* stats_now_us() to stop at, 0: none */
-    const char *verb;   /* "enrolled"; NULL: no progress line */
+    int64_t rate;      /* items started per second, 0: no limit */
+    uint64_t until_us; /* stats_now_us() to stop at, 0: none */
+    const char *verb;  /* "enrolled"; NULL: no progress line */
     /* Works on one item; `thread` is 0..threads-1. False counts as a failure. Any thread. */
     bool (*fn)(void *ctx, size_t item, unsigned thread);
     void *ctx;

@@ -25,8 +25,8 @@ static enum td_err bio_content(BIO *bio, struct arena *a, struct span *ret, stru
     return ret->p ? TD_OK : err_set(ei, TD_NOMEM, "no memory");
 }
 
-enum td_err profile_open_cms(struct span cms, X509_STORE *trust, struct arena *a,
-                             struct span *ret, struct errinfo *ei)
+enum td_err profile_open_cms(struct span cms, X509_STORE *trust, struct arena *a, struct span *ret,
+                             struct errinfo *ei)
 {
     CMS_ContentInfo *raw = NULL;
     TD_TRY(cms_load(cms, &raw, ei));
@@ -154,8 +154,7 @@ static enum td_err parse_payload(const struct plist *d, struct arena *a, struct 
     return TD_OK;
 }
 
-enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret,
-                          struct errinfo *ei)
+enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret, struct errinfo *ei)
 {
     struct plist *root = NULL;
     const char *type = NULL;

@@ -24,13 +24,12 @@ struct profile {
 
 /* Verifies an attached CMS SignedData against the anchors of `trust` and gives its content (in
  * the arena). TD_CRYPTO when it does not verify, TD_PARSE when it is no CMS. */
-enum td_err profile_open_cms(struct span cms, X509_STORE *trust, struct arena *a,
-                             struct span *ret, struct errinfo *ei);
+enum td_err profile_open_cms(struct span cms, X509_STORE *trust, struct arena *a, struct span *ret,
+                             struct errinfo *ei);
 
 /* The content of a CMS SignedData, or the bytes themselves when they are a bare plist: for profiles
  * that come through the MDM channel, whose signature the device need not trust. */
-enum td_err profile_content(struct span in, struct arena *a, struct span *ret,
-                            struct errinfo *ei);
+enum td_err profile_content(struct span in, struct arena *a, struct span *ret, struct errinfo *ei);
 
 /* Reads an enrolment profile. TD_PARSE names the payload or key that is missing or wrong. */
 enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret,

@@ -120,8 +120,8 @@ void stats_hist_json(struct json_w *w, const char *key, const struct stats_hist 
 void stats_hist_print(FILE *f, const char *name, const struct stats_hist *h)
 {
     fprintf(f, "  %-12s n=%-7llu p50=%-9.2f p90=%-9.2f p99=%-9.2f max=%.2f ms\n", name,
-            (unsigned long long)atomic_load(&h->n), ms(stats_pct(h, 0.50)),
-            ms(stats_pct(h, 0.90)), ms(stats_pct(h, 0.99)), ms(atomic_load(&h->max)));
+            (unsigned long long)atomic_load(&h->n), ms(stats_pct(h, 0.50)), ms(stats_pct(h, 0.90)),
+            ms(stats_pct(h, 0.99)), ms(atomic_load(&h->max)));
 }
 
 void stats_causes_json(struct json_w *w, const char *key, struct stats_causes *c)

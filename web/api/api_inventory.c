@@ -4,8 +4,6 @@
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 
-#define TEXT_MAX 500 /* bytes of a free-text member */
-
 static void write_device(struct json_w *w, const struct inv_device *d)
 {
     json_open(w);
@@ -84,9 +82,9 @@ API_HANDLER(inventory_put)
     TD_TRY(api_serial(req, &d.serial, ei));
     TD_TRY(preconditions(req, &if_match, ei));
     TD_TRY(api_body(req, members, &body, ei));
-    TD_TRY(api_str(body, "name", TEXT_MAX, &d.name, ei));
-    TD_TRY(api_str(body, "model", TEXT_MAX, &d.model, ei));
-    TD_TRY(api_str(body, "owner", TEXT_MAX, &d.owner, ei));
+    TD_TRY(api_str(body, "name", INV_TEXT_MAX, &d.name, ei));
+    TD_TRY(api_str(body, "model", INV_TEXT_MAX, &d.model, ei));
+    TD_TRY(api_str(body, "owner", INV_TEXT_MAX, &d.owner, ei));
     TD_TRY(api_str(body, "serial", LIMIT_SERIAL, &named, ei));
     if (named && strcmp(named, d.serial) != 0)
         return err_set(ei, TD_INVAL, "serial differs from the address");

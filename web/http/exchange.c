@@ -142,6 +142,10 @@ enum http_next http_ex_head(struct http_ex *x, struct span method, struct span v
     e = route(x);
     if (e != TD_OK) {
         answer_error(x, e);
+        /* who waits for 100 Continue has sent nothing of the body yet */
+        bool expects = false;
+        (void)req_header(&x->req, "expect", &expects);
+        large |= expects;
         x->close |= large;
         return large ? HTTP_NEXT_CLOSE : HTTP_NEXT_DRAIN;
     }

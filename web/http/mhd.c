@@ -126,10 +126,20 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **ctx,
     free(k);
 }
 
-static const char too_late[] =
-    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nCache-Control: no-store\r\n"
-    "Content-Type: application/problem+json\r\nContent-Length: 73\r\n\r\n"
-    "{\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,\"detail\":\"\"}\n";
+#define TOO_LATE                                                                                   \
+    "{\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,"                      \
+    "\"detail\":\"the request did not come in time\"}\n"
+
+/* How many bytes were written to out[n]. */
+static size_t too_late(char *out, size_t n)
+{
+    int len = snprintf(out, n,
+                       "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
+                       "Cache-Control: no-store\r\nContent-Type: application/problem+json\r\n"
+                       "Content-Length: %zu\r\n\r\n" TOO_LATE,
+                       sizeof TOO_LATE - 1);
+    return len > 0 && (size_t)len < n ? (size_t)len : 0;
+}
 
 /* On the deadline thread: the library sends nothing while it receives, and cannot be asked to answer
  * in the middle of a body. */
@@ -140,7 +150,8 @@ void mhd_expired(struct deadline *d)
            KV("while", d->kind == DEADLINE_REQUEST ? "request"
                        : d->kind == DEADLINE_SEND  ? "answer"
                                                    : "idle"));
-    struct span text = span_of(too_late, sizeof too_late - 1);
+    char out[512];
+    struct span text = span_of(out, too_late(out, sizeof out));
     if (d->kind == DEADLINE_REQUEST && k->session)
         mhd_tls_send(k->session, text);
     else if (d->kind == DEADLINE_REQUEST)

@@ -31,9 +31,9 @@ static enum td_err metrics(const struct req *req, struct resp *resp, struct erri
 /* OCSP makes the status listener public; the figures are for this machine. */
 static enum td_err metrics_local(const struct req *req, struct resp *resp, struct errinfo *ei)
 {
-    static const char *const loopback[] = {"127.0.0.1", "::1", "::ffff:127.0.0.1", "unix"};
+    static const char *const loopback[] = {"127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:"};
     for (size_t i = 0; i < TD_NITEMS(loopback); i++)
-        if (strcmp(req->peer_addr, loopback[i]) == 0)
+        if (strncmp(req->peer_addr, loopback[i], strlen(loopback[i])) == 0)
             return metrics(req, resp, ei);
     return err_set(ei, TD_FORBIDDEN, "metrics are served to this machine alone, or on the public "
                                      "listener with a token");

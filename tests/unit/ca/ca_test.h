@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include "acme/ca/ca.h"
 #include "acme/ca/client_id.h"
 #include "mdm/base/fs.h"
+#include "mdm/base/num.h"
 
 #define assert_ok(expr) assert_int_equal((expr), TD_OK)
 
@@ -64,6 +66,30 @@ static inline int run(char *out, size_t n, const char *const *argv)
 }
 
 #define RUN(out, ...) run((out), sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
+
+/* The only child of a process; 0 when it has none, or several. */
+static inline pid_t child_of(pid_t parent)
+{
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", parent, parent);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    uint64_t pid = 0;
+    struct span s = span_of(text, n);
+    while (s.n && s.p[s.n - 1] == ' ')
+        s.n--;
+    return num_u64(s, INT32_MAX, &pid) == TD_OK ? (pid_t)pid : 0;
+}
+
+/* The worker: the only child of our only child. */
+static inline pid_t worker_pid(void)
+{
+    pid_t supervisor = child_of(getpid());
+    return supervisor ? child_of(supervisor) : 0;
+}
 
 static inline bool have_openssl(void)
 {

@@ -1,35 +1,8 @@
 /* The client of the signer: many threads, a signer that dies, one that comes back. */
 #include "ca_test.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
-
-#include "mdm/base/num.h"
-
-/* Children of a process, first found; 0 when there is none. */
-static pid_t child_of(pid_t parent)
-{
-    char path[64], text[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", parent, parent);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return 0;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    uint64_t pid = 0;
-    struct span s = span_of(text, n);
-    while (s.n && s.p[s.n - 1] == ' ')
-        s.n--;
-    return num_u64(s, INT32_MAX, &pid) == TD_OK ? (pid_t)pid : 0;
-}
-
-/* The worker: the only child of our only child. */
-static pid_t worker_pid(void)
-{
-    pid_t supervisor = child_of(getpid());
-    return supervisor ? child_of(supervisor) : 0;
-}
 
 struct hammer {
     struct fixture *f;

@@ -23,11 +23,12 @@
 #define FX_NOW 1800000000
 #define FX_UNUSED __attribute__((unused))
 
-/* One certificate is one byte: its hash is that byte 32 times. */
+/* One certificate is one byte: its hash is that byte 32 times, or the SHA-256 of `der`. */
 struct fx_cert {
     uint8_t byte;
     const char *serial, *purpose;
     bool revoked;
+    struct span der;
 };
 
 struct fx_push {
@@ -64,6 +65,8 @@ static FX_UNUSED enum td_err fx_cert_lookup(void *ctx, struct tx *tx,
     for (size_t i = 0; i < TD_NITEMS(f->certs) && f->certs[i].serial; i++) {
         uint8_t hash[SHA256_SIZE];
         memset(hash, f->certs[i].byte, sizeof hash);
+        if (f->certs[i].der.n)
+            digest_sha256(f->certs[i].der, hash);
         if (memcmp(hash, sha256, sizeof hash) != 0)
             continue;
         *ret = (struct core_cert){.revoked = f->certs[i].revoked};

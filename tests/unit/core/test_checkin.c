@@ -13,11 +13,10 @@ static void enrols(void **state)
 {
     struct fx *f = *state;
     assert_int_equal(fx_checkin(f, 'a', "Authenticate",
-                                FX_AUTH(FX_UDID_A) FX_S("SerialNumber", "SERIALA")
-                                    FX_S("DeviceName", "Ann&apos;s phone") FX_S("OSVersion", "18.1")
-                                        FX_S("ProductName", "iPhone15,2")
-                                            FX_S("ModelName", "iPhone")
-                                                FX_S("BuildVersion", "22B83")),
+                                FX_AUTH(FX_UDID_A) FX_S("SerialNumber", "SERIALA") FX_S(
+                                    "DeviceName", "Ann&apos;s phone") FX_S("OSVersion", "18.1")
+                                    FX_S("ProductName", "iPhone15,2") FX_S("ModelName", "iPhone")
+                                        FX_S("BuildVersion", "22B83")),
                      TD_OK);
     assert_int_equal(f->reply.n, 0); /* MB-1 */
     struct core_enrollment v = fx_enrollment(f, "SERIALA");
@@ -71,8 +70,8 @@ static void refusals(void **state)
         {"serial", "Authenticate", FX_AUTH(FX_UDID_A) FX_S("SerialNumber", "SERIALB"), 'a',
          TD_FORBIDDEN, "serial-mismatch"},
         {"no UDID", "Authenticate", FX_S("Topic", FX_TOPIC), 'a', TD_PARSE, "message-malformed"},
-        {"user enrolment", "Authenticate", FX_S("EnrollmentID", "E-1") FX_S("Topic", FX_TOPIC),
-         'a', TD_FORBIDDEN, "user-enrollment-unsupported"},
+        {"user enrolment", "Authenticate", FX_S("EnrollmentID", "E-1") FX_S("Topic", FX_TOPIC), 'a',
+         TD_FORBIDDEN, "user-enrollment-unsupported"},
         {"strange UDID", "Authenticate", FX_AUTH("../../etc"), 'a', TD_PARSE, "message-malformed"},
         {"no topic", "Authenticate", FX_S("UDID", FX_UDID_A), 'a', TD_PARSE, "message-malformed"},
         {"other topic", "Authenticate",
@@ -156,8 +155,7 @@ static void pinning(void **state)
     refused(f, fx_checkin(f, 'b', "TokenUpdate", FX_TOKEN(FX_UDID_A)), TD_FORBIDDEN,
             "cert-not-pinned");
     refused(f, fx_checkin(f, 'a', "CheckOut", FX_AUTH(FX_UDID_B)), TD_FORBIDDEN, "udid-mismatch");
-    refused(f, fx_checkin(f, 'b', "CheckOut", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN,
-            "cert-not-pinned");
+    refused(f, fx_checkin(f, 'b', "CheckOut", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN, "cert-not-pinned");
     assert_string_equal(fx_enrollment(f, "SERIALA").state, "enrolled");
 }
 
@@ -347,8 +345,7 @@ static void check_out(void **state)
     assert_string_equal(fx_command(f, "SERIALA", uuid).state, "cancelled");
     assert_int_equal(fx_checkin(f, 'a', "CheckOut", FX_AUTH(FX_UDID_A)), TD_OK); /* repeated */
     refused(f, fx_checkin(f, 'a', "TokenUpdate", FX_TOKEN(FX_UDID_A)), TD_FORBIDDEN, "removed");
-    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN,
-            CORE_REASON_UNRECOGNIZED);
+    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN, CORE_REASON_UNRECOGNIZED);
     /* and it may come back, with the same certificate or a new one */
     assert_int_equal(fx_checkin(f, 'a', "Authenticate", FX_AUTH(FX_UDID_A)), TD_OK);
     assert_string_equal(fx_enrollment(f, "SERIALA").state, "authenticated");
@@ -376,12 +373,12 @@ static void user_channel(void **state)
 {
     struct fx *f = *state;
     fx_enrol_a(f);
-    assert_int_equal(fx_checkin(f, 'a', "TokenUpdate",
-                                FX_S("UDID", FX_UDID_A) FX_S("Topic", FX_TOPIC)
-                                    FX_S("UserID", "U-1") FX_S("PushMagic", "user-magic") FX_S(
-                                        "UserLongName", "Ann")
-                                        "<key>Token</key><data>/////w==</data>"),
-                     TD_OK);
+    assert_int_equal(
+        fx_checkin(f, 'a', "TokenUpdate",
+                   FX_S("UDID", FX_UDID_A) FX_S("Topic", FX_TOPIC) FX_S("UserID", "U-1")
+                       FX_S("PushMagic", "user-magic")
+                           FX_S("UserLongName", "Ann") "<key>Token</key><data>/////w==</data>"),
+        TD_OK);
     const char *uuid = fx_queue(f, "SecurityInfo"); /* the device's push info is untouched */
     fx_wait(f, &f->push.sent, 2);
     assert_string_equal(f->push.last_magic, "magic-" FX_UDID_A);
@@ -394,11 +391,11 @@ static void user_channel(void **state)
                                         FX_S("Status", "Idle") FX_TAIL),
                      TD_OK);
     assert_null(fx_reply(f, NULL));
-    char *report = arena_printf(&f->a,
-                                FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("UserID", "U-1")
-                                    FX_S("Status", "Acknowledged") FX_S("CommandUUID", "%s")
-                                        FX_TAIL,
-                                uuid);
+    char *report =
+        arena_printf(&f->a,
+                     FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("UserID", "U-1")
+                         FX_S("Status", "Acknowledged") FX_S("CommandUUID", "%s") FX_TAIL,
+                     uuid);
     assert_int_equal(fx_connect_raw(f, 'a', report), TD_OK);
     assert_string_equal(fx_command(f, "SERIALA", uuid).state, "queued");
 }
@@ -453,15 +450,19 @@ static void bad_bodies(void **state)
 {
     struct fx *f = *state;
     static const char *const cases[] = {
-        "", "x", "<?xml", FX_HEAD, FX_HEAD FX_TAIL, "<plist><array/></plist>",
+        "",
+        "x",
+        "<?xml",
+        FX_HEAD,
+        FX_HEAD FX_TAIL,
+        "<plist><array/></plist>",
         FX_HEAD "<key>MessageType</key><integer>1</integer>" FX_TAIL,
     };
     struct core_ident id = fx_ident('a');
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
         print_message("  case %zu\n", i);
         f->ei = (struct errinfo){0};
-        enum td_err e =
-            core_checkin(f->core, &id, span_str(cases[i]), &f->a, &f->reply, &f->ei);
+        enum td_err e = core_checkin(f->core, &id, span_str(cases[i]), &f->a, &f->reply, &f->ei);
         assert_int_equal(e, TD_PARSE);
         assert_int_equal(err_http(e), 400);
     }
@@ -473,11 +474,11 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
     const struct CMUnitTest tests[] = {
-        T(enrols),          T(refusals),       T(our_faults),
-        T(limiter),         T(pinning),        T(retry_is_no_reset),
-        T(check_out),       T(revoked),        T(reenrolment_resets),
-        T(token_updates),   T(user_channel),   T(awaiting_configuration),
-        T(bootstrap_token), T(while_leaving),  T(token_update_malformed),
+        T(enrols),          T(refusals),          T(our_faults),
+        T(limiter),         T(pinning),           T(retry_is_no_reset),
+        T(check_out),       T(revoked),           T(reenrolment_resets),
+        T(token_updates),   T(user_channel),      T(awaiting_configuration),
+        T(bootstrap_token), T(while_leaving),     T(token_update_malformed),
         T(bad_bodies),      T(back_from_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

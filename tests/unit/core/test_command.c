@@ -126,11 +126,11 @@ static void raw_plist(void **state)
         {FX_HEAD FX_S("RequestType", "EraseDevice") FX_TAIL, "", TD_OK},
         {FX_HEAD "<key>Command</key><dict>" FX_S("RequestType", "EraseDevice") "</dict>" FX_TAIL,
          "", TD_OK},
-        {FX_HEAD "<key>Command</key><dict>" FX_S("RequestType", "EraseDevice") "</dict>"
-             FX_S("CommandUUID", "C-1") FX_TAIL,
+        {FX_HEAD "<key>Command</key><dict>" FX_S("RequestType", "EraseDevice") "</dict>" FX_S(
+             "CommandUUID", "C-1") FX_TAIL,
          "C-1", TD_OK},
-        {FX_HEAD "<key>Command</key><dict>" FX_S("RequestType", "E")
-             "</dict><key>CommandUUID</key><true/>" FX_TAIL,
+        {FX_HEAD "<key>Command</key><dict>" FX_S(
+             "RequestType", "E") "</dict><key>CommandUUID</key><true/>" FX_TAIL,
          NULL, TD_PARSE},
         {FX_HEAD FX_S("RequestType", "") FX_TAIL, NULL, TD_PARSE},
         {FX_HEAD "<key>RequestType</key><integer>1</integer>" FX_TAIL, NULL, TD_PARSE},
@@ -181,8 +181,8 @@ static void xml_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_good),   cmocka_unit_test(json_bad),  cmocka_unit_test(json_limits),
-        cmocka_unit_test(raw_plist),   cmocka_unit_test(xml_too_large),
+        cmocka_unit_test(json_good), cmocka_unit_test(json_bad),      cmocka_unit_test(json_limits),
+        cmocka_unit_test(raw_plist), cmocka_unit_test(xml_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

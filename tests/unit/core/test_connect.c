@@ -59,7 +59,8 @@ static void in_order(void **state)
     assert_int_equal(fx_enrollment(f, "SERIALA").queued, 0);
 }
 
-/* MB-45: skipped for the rest of the session, tried again at the next Idle, after the fresh ones. */
+/* MB-45: skipped for the rest of the session, tried again at the next Idle, after the fresh ones.
+ */
 static void not_now(void **state)
 {
     struct fx *f = *state;
@@ -189,8 +190,8 @@ static void undecodable(void **state)
     }
     /* an undecodable Idle is an Idle */
     const char *a = fx_queue(f, "SecurityInfo");
-    assert_int_equal(
-        fx_connect_raw(f, 'a', "<plist><dict><key>Status</key><string>Idle</string>"), TD_OK);
+    assert_int_equal(fx_connect_raw(f, 'a', "<plist><dict><key>Status</key><string>Idle</string>"),
+                     TD_OK);
     assert_string_equal(fx_reply(f, NULL), a);
     refused(f, fx_connect_raw(f, 'a', "garbage"), TD_PARSE, "report-malformed");
     refused(f, fx_connect_raw(f, 'a', ""), TD_PARSE, "report-malformed");
@@ -233,8 +234,7 @@ static void leaving(void **state)
     assert_int_equal(core_enqueue(f->core, "SERIALA", cmd, NULL, "t", uuid, &f->ei), TD_STATE);
     step(f, "Acknowledged", removal, NULL);
     assert_string_equal(fx_enrollment(f, "SERIALA").state, "removed");
-    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN,
-            CORE_REASON_UNRECOGNIZED);
+    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN, CORE_REASON_UNRECOGNIZED);
 }
 
 /* The device cannot remove the profile: it is told that it is not known here (MB-4). */

@@ -25,9 +25,9 @@ static void reports(void **state)
          NULL, true, true},
         {"empty uuid", FX_HEAD FX_S("Status", "Error") FX_S("CommandUUID", "") FX_TAIL, TD_OK,
          "Error", NULL, NULL, false, true},
-        {"status of another type", FX_HEAD "<key>Status</key><true/>" FX_S("CommandUUID", "C")
-                                       FX_TAIL,
-         TD_OK, "", "C", NULL, false, true},
+        {"status of another type",
+         FX_HEAD "<key>Status</key><true/>" FX_S("CommandUUID", "C") FX_TAIL, TD_OK, "", "C", NULL,
+         false, true},
         /* a key twice is no property list: salvaged */
         {"twice", FX_HEAD FX_S("Status", "Idle") FX_S("Status", "Idle") FX_S("UDID", "U") FX_TAIL,
          TD_OK, "Idle", NULL, NULL, false, false},
@@ -37,11 +37,11 @@ static void reports(void **state)
          NULL, false, false},
         {"salvage: no string", "<key>Status</key><integer>1</integer>", TD_PARSE, NULL, NULL, NULL,
          false, false},
-        {"salvage: not closed", "<key>Status</key><string>Error", TD_PARSE, NULL, NULL, NULL,
-         false, false},
+        {"salvage: not closed", "<key>Status</key><string>Error", TD_PARSE, NULL, NULL, NULL, false,
+         false},
         {"salvage: at the end", "<key>Status</key>", TD_PARSE, NULL, NULL, NULL, false, false},
-        {"salvage: 32", "<key>Status</key><string>01234567890123456789012345678901</string>",
-         TD_OK, "01234567890123456789012345678901", NULL, NULL, false, false},
+        {"salvage: 32", "<key>Status</key><string>01234567890123456789012345678901</string>", TD_OK,
+         "01234567890123456789012345678901", NULL, NULL, false, false},
         {"salvage: 33", "<key>Status</key><string>012345678901234567890123456789012</string>",
          TD_PARSE, NULL, NULL, NULL, false, false},
         {"salvage: markup", "<key>CommandUUID</key><string>a&amp;b</string>", TD_PARSE, NULL, NULL,
@@ -91,8 +91,8 @@ static void texts(void **state)
     memcpy(name + 254, "\xc3\xa4", 2); /* a character across the border of 255 bytes */
     name[600] = 0;
     snprintf(xml, sizeof xml,
-             FX_HEAD FX_S("MessageType", "T") FX_S("DeviceName", "%s")
-                 "<key>OSVersion</key><integer>18</integer>" FX_TAIL,
+             FX_HEAD FX_S("MessageType", "T")
+                 FX_S("DeviceName", "%s") "<key>OSVersion</key><integer>18</integer>" FX_TAIL,
              name);
     assert_int_equal(core_msg_parse(span_str(xml), &a, &m, NULL), TD_OK);
     assert_int_equal(strlen(m.device_name), 254);

@@ -26,8 +26,7 @@ static void enqueue(void **state)
     assert_string_equal(got, uuid);
     assert_int_equal(core_enqueue(f->core, "SERIALA", cmd, uuid, "t", got, &f->ei), TD_EXISTS);
     assert_string_equal(f->ei.reason, "command-uuid-used"); /* MB-57 */
-    assert_int_equal(core_enqueue(f->core, "SERIALA", cmd, "nonsense", "t", got, &f->ei),
-                     TD_INVAL);
+    assert_int_equal(core_enqueue(f->core, "SERIALA", cmd, "nonsense", "t", got, &f->ei), TD_INVAL);
     assert_int_equal(core_enqueue(f->core, "SERIALA", command(f, NULL), NULL, "t", got, &f->ei),
                      TD_INVAL);
     struct core_command v = fx_command(f, "SERIALA", uuid);
@@ -365,9 +364,9 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
     const struct CMUnitTest tests[] = {
-        T(enqueue),        T(concurrent), T(list_and_clean), T(enrollment_list), T(push_retries),
-        T(push_leftovers), T(push_gone),  T(push_settles),   T(opening),
-        T(push_many),      T(sweep),
+        T(enqueue),      T(concurrent),     T(list_and_clean), T(enrollment_list),
+        T(push_retries), T(push_leftovers), T(push_gone),      T(push_settles),
+        T(opening),      T(push_many),      T(sweep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

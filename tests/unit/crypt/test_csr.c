@@ -162,6 +162,27 @@ static void test_flipped(void **state)
     }
 }
 
+/* Requests by openssl req: with extensions and P-384/SHA-256, and RSA. */
+static void test_vectors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        enum key_type t;
+    } rows[] = {{TD_VECTORS "/x509/p384-sha256.csr", KEY_P384},
+                {TD_VECTORS "/x509/rsa2048.csr", KEY_RSA}};
+    for (size_t i = 0; i < TD_NITEMS(rows); i++) {
+        arena_auto a;
+        arena_init(&a, 1 << 16);
+        buf_auto b;
+        struct csr csr;
+        assert_ok(fs_read(rows[i].file, 65536, &b, &ei));
+        assert_ok(csr_parse(buf_view(&b), &a, &csr, &ei));
+        assert_int_equal(key_type(csr.key), rows[i].t);
+        csr_free(&csr);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_truncated_and_longer),
         cmocka_unit_test(test_flipped),
+        cmocka_unit_test(test_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,6 +232,33 @@ static void test_yubikey(void **state)
     }
 }
 
+static struct cert *read_pem(const char *path)
+{
+    buf_auto b;
+    struct cert *c = NULL;
+    assert_ok(fs_read(path, 65536, &b, &ei));
+    assert_ok(cert_from_pem(buf_view(&b), &c, &ei));
+    return c;
+}
+
+/* RSA-1024 and SHA-1 only where they are asked for (MB-33). */
+static void test_weak(void **state)
+{
+    (void)state;
+    cert_auto *root = read_pem(TD_VECTORS "/x509/weak-root.pem");
+    cert_auto *leaf = read_pem(TD_VECTORS "/x509/weak-leaf.pem");
+    struct trust *t = NULL;
+    struct cert *roots[] = {root};
+    assert_ok(trust_new(roots, 1, &t, &ei));
+    struct trust_opts o = {.no_time = true};
+    assert_int_equal(trust_verify(t, leaf, NULL, 0, &o, NULL), TD_CRYPTO);
+    o.weak_algs = true;
+    assert_int_equal(trust_verify(t, leaf, NULL, 0, &o, NULL), TD_OK);
+    trust_free(t);
+    assert_int_equal(key_bits(cert_key(root)), 1024);
+    assert_int_equal(cert_check_issued(leaf, root, NULL), TD_UNSUPPORTED);
+}
+
 struct job {
     const struct pki *p;
     int failures;
@@ -270,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chain_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lax_ids, setup, teardown),
         cmocka_unit_test(test_yubikey),
+        cmocka_unit_test(test_weak),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 #include "mdm/base/hex.h"
 
 #define APPLE_ROOT TD_VECTORS "/apple/enterprise-attestation-root-ca.pem"
-#define APPLE_LEAF TD_SHARED "/vectors/apple/leaf-2025-expired.pem"
+#define APPLE_LEAF TD_VECTORS "/apple/leaf-2025-expired.pem"
 #define APPLE_OID "1.2.840.113635.100.8."
 
 static struct cert *read_pem(const char *path)

@@ -60,6 +60,10 @@ static void values(void **state)
         {"<integer>-5</integer>", "-5"},
         {"<integer>9223372036854775807</integer>", "9223372036854775807"},
         {"<integer>-9223372036854775808</integer>", "-9223372036854775808"},
+        {"<integer> +007\n</integer>", "7"},
+        {"<integer>0x1F</integer>", "31"},
+        {"<integer>9223372036854775808</integer>", "9.22337203685477581e+18"},
+        {"<integer>-9223372036854775809</integer>", "-9.22337203685477581e+18"},
         {"<real>1.5</real>", "1.5"},
         {"<real>0.1</real>", "0.1"},
         {"<real>-3</real>", "-3"},
@@ -94,6 +98,41 @@ static void values(void **state)
 static void refused(void **state)
 {
     (void)state;
+    static const char *const bad_values[] = {
+        "<integer/>",
+        "<integer>-</integer>",
+        "<integer>1x</integer>",
+        "<integer>0x</integer>",
+        "<integer>+-1</integer>",
+        "<integer>1.5</integer>",
+        "<real/>",
+        "<real>1,5</real>",
+        "<real>1.5x</real>",
+        "<real>0000000000000000000000000000000000000000000000000000000000000000</real>",
+        "<date/>",
+        "<date>garbage</date>",
+        "<date>2026-13-01T00:00:00Z</date>",
+        "<date>2026-02-30T00:00:00Z</date>",
+        "<date>2026-02-03T00:00:60Z</date>",
+        "<date>2026-02-03T00:00:00</date>",
+        "<date>2026-02-03T00:00:00+</date>",
+        "<date>02026-02-03T00:00:00Z</date>",
+        "<date>0000-02-03T00:00:00Z</date>",
+        "<date>-2-02-03T00:00:00Z</date>",
+        "<data>A</data>",
+        "<data>A!==</data>",
+    };
+    for (size_t i = 0; i < TD_NITEMS(bad_values); i++) {
+        buf_auto doc;
+        struct errinfo ei = {0};
+        struct plist *p = NULL;
+        buf_init(&doc, 1024);
+        buf_printf(&doc, DOC("<array>%s</array>"), bad_values[i]);
+        assert_int_equal(plist_guard(buf_view(&doc), NULL), TD_OK);
+        if (plist_parse(buf_view(&doc), &arena, &p, &ei) != TD_PARSE)
+            fail_msg("accepted: %s", bad_values[i]);
+        assert_string_equal(ei.reason, "plist-value");
+    }
     static const char *const docs[] = {
         "",
         "bplist00",

@@ -1,0 +1,49 @@
+/* A P-256 certificate and two detached CMS signatures by its key over `vector_body`, made with
+ * `openssl cms -sign -binary`: one with signed attributes and SHA-256, one without and SHA-1.
+ * The key was thrown away. */
+#ifndef TD_TESTS_DEVICE_VECTORS_H
+#define TD_TESTS_DEVICE_VECTORS_H
+
+static const char vector_body[] =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+    "<plist version=\"1.0\"><dict><key>Status</key><string>Idle</string><key>UDID</key>"
+    "<string>00008030-00000000000000AA</string></dict></plist>\n";
+
+static const char vector_cert[] =
+    "MIIBeDCCAR+gAwIBAgIUPKD8JpQLo1wvtlEjt4wfU39IKQUwCgYIKoZIzj0EAwIwEjEQMA4GA1UEAwwH"
+    "U0VSSUFMQTAeFw0yNjExMjMxMzQ3NTJaFw00NjExMTgxMzQ3NTJaMBIxEDAOBgNVBAMMB1NFUklBTEEw"
+    "WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAT/l5eKH9UANwi8roDh7B+sRsrSGr56NcqqbjftofbXzxYi"
+    "FrOVYFGHpVu9IDcObY2n9aUS4225XA4R2jxwlcRso1MwUTAdBgNVHQ4EFgQUYXTJO1mWS1E66EnqmmLV"
+    "5BA9qqowHwYDVR0jBBgwFoAUYXTJO1mWS1E66EnqmmLV5BA9qqowDwYDVR0TAQH/BAUwAwEB/zAKBggq"
+    "hkjOPQQDAgNHADBEAiAqnN7YcpT29AzbvyLqGDOwsSu0uwgGifiLL6BL89VluAIgFnV0uyHY8+iJWxBC"
+    "QJU+z9Dai1xcL+Y791dTxMeORi8=";
+
+static const char vector_cms[] =
+    "MIIDMgYJKoZIhvcNAQcCoIIDIzCCAx8CAQExDTALBglghkgBZQMEAgEwCwYJKoZIhvcNAQcBoIIBfDCC"
+    "AXgwggEfoAMCAQICFDyg/CaUC6NcL7ZRI7eMH1N/SCkFMAoGCCqGSM49BAMCMBIxEDAOBgNVBAMMB1NF"
+    "UklBTEEwHhcNMjYxMTIzMTM0NzUyWhcNNDYxMTE4MTM0NzUyWjASMRAwDgYDVQQDDAdTRVJJQUxBMFkw"
+    "EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE/5eXih/VADcIvK6A4ewfrEbK0hq+ejXKqm437aH2188WIhaz"
+    "lWBRh6VbvSA3Dm2Np/WlEuNtuVwOEdo8cJXEbKNTMFEwHQYDVR0OBBYEFGF0yTtZlktROuhJ6ppi1eQQ"
+    "PaqqMB8GA1UdIwQYMBaAFGF0yTtZlktROuhJ6ppi1eQQPaqqMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI"
+    "zj0EAwIDRwAwRAIgKpze2HKU9vQM278i6hgzsLErtLsIBon4iy+gS/PVZbgCIBZ1dLsh2PPoiVsQQkCV"
+    "Ps/Q2otcXC/mO/dXU8THjkYvMYIBfDCCAXgCAQEwKjASMRAwDgYDVQQDDAdTRVJJQUxBAhQ8oPwmlAuj"
+    "XC+2USO3jB9Tf0gpBTALBglghkgBZQMEAgGggeQwGAYJKoZIhvcNAQkDMQsGCSqGSIb3DQEHATAcBgkq"
+    "hkiG9w0BCQUxDxcNMjYxMTIzMTM0NzUyWjAvBgkqhkiG9w0BCQQxIgQgfqRWle8ziRJ5/swiRdKmoNOE"
+    "rwRrKadIVbn8B7ZDqrwweQYJKoZIhvcNAQkPMWwwajALBglghkgBZQMEASowCwYJYIZIAWUDBAEWMAsG"
+    "CWCGSAFlAwQBAjAKBggqhkiG9w0DBzAOBggqhkiG9w0DAgICAIAwDQYIKoZIhvcNAwICAUAwBwYFKw4D"
+    "AgcwDQYIKoZIhvcNAwICASgwCgYIKoZIzj0EAwIERzBFAiA/ZoQdvhHTJnhGVgXwYOz+d2ZECsfnuPk2"
+    "3St4/fNB6AIhALDUau+e5lpGUA7SSK8JOXfJ41QhEEiBspC2xFdfFE/j";
+
+static const char vector_cms_sha1[] =
+    "MIICPwYJKoZIhvcNAQcCoIICMDCCAiwCAQExCTAHBgUrDgMCGjALBgkqhkiG9w0BBwGgggF8MIIBeDCC"
+    "AR+gAwIBAgIUPKD8JpQLo1wvtlEjt4wfU39IKQUwCgYIKoZIzj0EAwIwEjEQMA4GA1UEAwwHU0VSSUFM"
+    "QTAeFw0yNjExMjMxMzQ3NTJaFw00NjExMTgxMzQ3NTJaMBIxEDAOBgNVBAMMB1NFUklBTEEwWTATBgcq"
+    "hkjOPQIBBggqhkjOPQMBBwNCAAT/l5eKH9UANwi8roDh7B+sRsrSGr56NcqqbjftofbXzxYiFrOVYFGH"
+    "pVu9IDcObY2n9aUS4225XA4R2jxwlcRso1MwUTAdBgNVHQ4EFgQUYXTJO1mWS1E66EnqmmLV5BA9qqow"
+    "HwYDVR0jBBgwFoAUYXTJO1mWS1E66EnqmmLV5BA9qqowDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQD"
+    "AgNHADBEAiAqnN7YcpT29AzbvyLqGDOwsSu0uwgGifiLL6BL89VluAIgFnV0uyHY8+iJWxBCQJU+z9Da"
+    "i1xcL+Y791dTxMeORi8xgY4wgYsCAQEwKjASMRAwDgYDVQQDDAdTRVJJQUxBAhQ8oPwmlAujXC+2USO3"
+    "jB9Tf0gpBTAHBgUrDgMCGjAJBgcqhkjOPQQBBEYwRAIgFR0fsw23nG6XTYdsaULfqsSfM8MHp9PG5xZd"
+    "hVLYWnQCIGm4NrrkkToyVTAkYBU4McTVLnwU/Snu9SKePM+RXNE7";
+
+#endif
