@@ -88,13 +88,24 @@ const struct cert *ca_issuing(const struct ca *ca)
     return ca->issuing;
 }
 
+/* Whether the certificate's key is the one asked for, which may have been written another way. */
+static bool same_key(const struct cert *c, struct span spki, struct arena *a)
+{
+    if (span_eq(cert_spki(c), spki))
+        return true;
+    key_auto *key = NULL;
+    struct span canonical;
+    return key_from_spki(spki, &key, NULL) == TD_OK &&
+           key_spki(key, a, &canonical, NULL) == TD_OK && span_eq(cert_spki(c), canonical);
+}
+
 /* What came back is for the key and of the CA that were asked. */
 static enum td_err fill_record(const struct ca *ca, const struct ca_grant *g, struct span der,
                                struct arena *a, struct ca_record *r, struct errinfo *ei)
 {
     cert_auto *c = NULL;
     TD_TRY(cert_parse(der, &c, ei));
-    if (!span_eq(cert_spki(c), g->spki) ||
+    if (!same_key(c, g->spki, a) ||
         !span_eq(cert_issuer_der(c), cert_subject_der(ca->issuing)))
         return err_set(ei, TD_INTERNAL, "the signer's certificate is not the one asked for");
     r->serial = arena_span(a, cert_serial(c));
@@ -120,21 +131,16 @@ enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
 {
     if (!g->profile || !g->device_serial || !purpose_of(g->profile))
         return err_reason(ei, TD_UNSUPPORTED, "profile-unknown", "no such certificate profile");
-    /* the key in the form it will have in the certificate */
-    struct ca_grant grant = *g;
-    key_auto *key = NULL;
-    TD_TRY(key_from_spki(g->spki, &key, ei));
-    TD_TRY(key_spki(key, a, &grant.spki, ei));
     struct signer_issue ask = {
         .profile = g->profile,
         .device_serial = g->device_serial,
-        .spki = grant.spki,
+        .spki = g->spki,
         .evidence_sha256 = SPAN_ARR(g->evidence_sha256),
     };
     struct span der;
     TD_TRY(signer_issue(ca->conf.signer, &ask, a, &der, ei));
     struct ca_record r = {.reason = -1};
-    TD_TRY(fill_record(ca, &grant, der, a, &r, ei));
+    TD_TRY(fill_record(ca, g, der, a, &r, ei));
     metrics_add(METRIC_CERTS_ISSUED, 1);
     *ret = r;
     return TD_OK;

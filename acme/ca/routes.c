@@ -1,6 +1,9 @@
 /* The status listener: OCSP over HTTP (RFC 6960 appendix A, RFC 5019) and the CA's certificates. */
 #include "acme/ca/ca.h"
 
+#include <stdio.h>
+#include <time.h>
+
 #include "acme/ca/ca_int.h"
 #include "mdm/base/b64.h"
 #include "mdm/base/hex.h"

@@ -1,5 +1,6 @@
 #include "acme/signer/init.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -3,9 +3,9 @@
 #ifndef TD_ACME_SIGNER_INIT_H
 #define TD_ACME_SIGNER_INIT_H
 
-#include "mdm/base/err.h"
-
 #include <stdbool.h>
+
+#include "mdm/base/err.h"
 
 struct init_opts {
     const char *dir, *pass_file;          /* pass_file may be NULL: keys are not encrypted */

@@ -41,6 +41,11 @@ class Result(unittest.TestResult):
         self.line("FAILED", test)
         print(text, flush=True)
 
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.trouble(subtest, (self.failures + self.errors)[-1][1])
+
     def addError(self, test, err):
         super().addError(test, err)
         self.trouble(test, self.errors[-1][1])
@@ -52,7 +57,8 @@ class Result(unittest.TestResult):
 
 result = Result()
 suite.run(result)
-failed = len(result.errors) + len(result.failures)
+# a test with several failed subtests counts once
+failed = len({getattr(t, "test_case", t).id() for t, _ in result.errors + result.failures})
 skipped = len(result.skipped)
 print(f"{max(result.testsRun - failed - skipped, 0)} passed, {failed} failed, {skipped} skipped")
 sys.exit(failed > 0 or result.testsRun == 0)

@@ -125,29 +125,38 @@ enum td_err core_msg_parse(struct span body, struct arena *a, struct core_msg *r
     return TD_OK;
 }
 
+static bool salvage_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool salvage_char(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '_' || c == '.';
+}
+
 /* The text of <key>NAME</key> <string>TEXT</string> in bytes that are no property list: what the
  * parser would have found. TEXT is 1..max characters of a closed set. NULL when not found. */
 static const char *salvage(struct span body, const char *key, size_t max, struct arena *a)
 {
-    static const char open[] = "<string>";
-    const uint8_t *p = memmem(body.p, body.n, key, strlen(key));
-    if (!p)
+    struct span open = SPAN_LIT("<string>");
+    const uint8_t *at = body.n ? memmem(body.p, body.n, key, strlen(key)) : NULL;
+    if (!at)
         return NULL;
-    const uint8_t *end = body.p + body.n;
-    p += strlen(key);
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n'))
-        p++;
-    if ((size_t)(end - p) < sizeof open - 1 || memcmp(p, open, sizeof open - 1) != 0)
-        return NULL;
-    p += sizeof open - 1;
+    struct span rest = span_sub(body, (size_t)(at - body.p) + strlen(key), body.n);
     size_t n = 0;
-    while (p + n < end && n <= max &&
-           ((p[n] >= '0' && p[n] <= '9') || (p[n] >= 'A' && p[n] <= 'Z') ||
-            (p[n] >= 'a' && p[n] <= 'z') || p[n] == '-' || p[n] == '_' || p[n] == '.'))
+    while (n < rest.n && salvage_space(rest.p[n]))
         n++;
-    if (n < 1 || n > max || p + n >= end || p[n] != '<')
+    rest = span_sub(rest, n, rest.n);
+    if (!span_starts(rest, open))
         return NULL;
-    return arena_dup(a, span_of(p, n));
+    rest = span_sub(rest, open.n, rest.n);
+    for (n = 0; n < rest.n && n <= max && salvage_char(rest.p[n]);)
+        n++;
+    if (n < 1 || n > max || n >= rest.n || rest.p[n] != '<')
+        return NULL;
+    return arena_dup(a, span_of(rest.p, n));
 }
 
 static enum td_err report_salvage(struct span body, struct arena *a, struct core_report *r,

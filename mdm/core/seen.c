@@ -83,12 +83,13 @@ static void flush(struct core_seen *s)
     struct errinfo ei = {0};
     pthread_mutex_lock(&s->mutex);
     struct table *t = s->live;
-    if (t->n) {
+    bool any = t->n != 0;
+    if (any) {
         s->live = s->spare;
         s->spare = t;
     }
     pthread_mutex_unlock(&s->mutex);
-    if (!t->n)
+    if (!any) /* t is still the live one */
         return;
     /* A lost batch is no harm: the devices come again. */
     enum td_err e = store_write(s->c->conf.store, flush_job, t, &ei);

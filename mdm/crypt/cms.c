@@ -31,15 +31,13 @@ static bool add_signing_time(CMS_SignerInfo *si, int64_t now)
 }
 
 static enum td_err build(CMS_ContentInfo *cms, const struct cert *signer, const struct key *key,
-                         struct cert *const *chain, size_t nchain, int64_t now,
-                         struct errinfo *ei)
+                         struct cert *const *chain, size_t nchain, int64_t now, struct errinfo *ei)
 {
     X509 *x = cert_x509(signer);
     if (!x)
         return crypt_fail(ei, TD_CRYPTO, "signer's certificate");
-    CMS_SignerInfo *si =
-        CMS_add1_signer(cms, x, key->pkey, crypt_md(DIGEST_SHA256),
-                        CMS_BINARY | CMS_PARTIAL | CMS_NOSMIMECAP);
+    CMS_SignerInfo *si = CMS_add1_signer(cms, x, key->pkey, crypt_md(DIGEST_SHA256),
+                                         CMS_BINARY | CMS_PARTIAL | CMS_NOSMIMECAP);
     if (!si || !add_signing_time(si, now))
         return crypt_fail(ei, TD_CRYPTO, "CMS signer");
     for (size_t i = 0; i < nchain; i++) {

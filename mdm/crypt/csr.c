@@ -12,9 +12,8 @@ static bool read_csr(struct span der, struct csr_parts *r)
 {
     struct span outer, info, version, name, bits, attrs;
     if (!der_get(&der, DER_SEQUENCE, &outer) || der.n != 0 ||
-        !der_get_raw(&outer, DER_SEQUENCE, &r->info) ||
-        !der_get(&outer, DER_SEQUENCE, &r->algid) || !der_get(&outer, DER_BIT_STRING, &bits) ||
-        outer.n != 0 || !der_bits(bits, &r->sig))
+        !der_get_raw(&outer, DER_SEQUENCE, &r->info) || !der_get(&outer, DER_SEQUENCE, &r->algid) ||
+        !der_get(&outer, DER_BIT_STRING, &bits) || outer.n != 0 || !der_bits(bits, &r->sig))
         return false;
     struct span in = r->info;
     if (!der_get(&in, DER_SEQUENCE, &info) || !der_get(&info, DER_INTEGER, &version) ||

@@ -25,7 +25,7 @@ enum der_tag {
     DER_SET = 0x31
 };
 
-#define DER_CTX(n) ((uint8_t)(0x80 | (n)))       /* context-specific, primitive */
+#define DER_CTX(n) ((uint8_t)(0x80 | (n)))      /* context-specific, primitive */
 #define DER_CTX_CONS(n) ((uint8_t)(0xa0 | (n))) /* context-specific, constructed */
 #define DER_OID_MAX 64
 

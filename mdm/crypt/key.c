@@ -170,8 +170,7 @@ static enum td_err spki_rsa(struct span params, struct span pub, struct key **re
     struct span seq, n, e;
     bool ok = span_eq(params, SPAN_LIT("\x05\x00")) && der_get(&pub, DER_SEQUENCE, &seq) &&
               pub.n == 0 && der_get(&seq, DER_INTEGER, &n) && der_get(&seq, DER_INTEGER, &e) &&
-              seq.n == 0 && der_int_ok(n) && der_int_ok(e) && !(n.p[0] & 0x80) &&
-              !(e.p[0] & 0x80);
+              seq.n == 0 && der_int_ok(n) && der_int_ok(e) && !(n.p[0] & 0x80) && !(e.p[0] & 0x80);
     if (!ok)
         return err_set(ei, TD_PARSE, "RSA public key");
     return key_from_rsa_min(n, e, KEY_RSA_MIN_SPKI, ret, ei);
@@ -224,8 +223,7 @@ struct span key_bits_octets(const struct key *k)
     return ok ? pub : (struct span){NULL, 0};
 }
 
-enum td_err key_ec_point(const struct key *k, struct arena *a, struct span *ret,
-                         struct errinfo *ei)
+enum td_err key_ec_point(const struct key *k, struct arena *a, struct span *ret, struct errinfo *ei)
 {
     if (!key_curve_of(k->type))
         return err_set(ei, TD_UNSUPPORTED, "not an elliptic curve key");

@@ -37,11 +37,11 @@ TD_NODISCARD enum td_err key_from_ed25519(struct span x, struct key **ret, struc
 TD_NODISCARD enum td_err key_generate(enum key_type t, struct key **ret, struct errinfo *ei);
 
 /* A private key from PEM (PKCS#8, encrypted when a passphrase is given). */
-TD_NODISCARD enum td_err key_from_pem(struct span pem, const struct secret *pass,
-                                      struct key **ret, struct errinfo *ei);
+TD_NODISCARD enum td_err key_from_pem(struct span pem, const struct secret *pass, struct key **ret,
+                                      struct errinfo *ei);
 /* To PKCS#8 PEM, encrypted (AES-256-CBC, PBKDF2) when pass is not NULL. */
-TD_NODISCARD enum td_err key_to_pem(const struct key *k, const struct secret *pass,
-                                    struct buf *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err key_to_pem(const struct key *k, const struct secret *pass, struct buf *ret,
+                                    struct errinfo *ei);
 
 /* DER SubjectPublicKeyInfo in the canonical form (named curve, uncompressed). */
 TD_NODISCARD enum td_err key_spki(const struct key *k, struct arena *a, struct span *ret,

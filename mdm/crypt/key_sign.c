@@ -91,8 +91,8 @@ enum td_err key_sign(const struct key *k, enum digest_alg alg, struct span data,
     return TD_OK;
 }
 
-enum td_err key_verify(const struct key *k, enum digest_alg alg, struct span data,
-                       struct span sig, struct errinfo *ei)
+enum td_err key_verify(const struct key *k, enum digest_alg alg, struct span data, struct span sig,
+                       struct errinfo *ei)
 {
     bool ok;
     if (k->type == KEY_OTHER)
@@ -140,8 +140,7 @@ static size_t sig_der(struct span r, struct span s, uint8_t out[static 3 + 2 * (
     return n;
 }
 
-static bool verify_rs(EVP_PKEY_CTX *ctx, const uint8_t *md, size_t nmd, struct span sig,
-                      size_t nr)
+static bool verify_rs(EVP_PKEY_CTX *ctx, const uint8_t *md, size_t nmd, struct span sig, size_t nr)
 {
     uint8_t der[3 + 2 * (2 + 67)];
     size_t n = sig_der(span_sub(sig, 0, nr), span_sub(sig, nr, sig.n - nr), der);

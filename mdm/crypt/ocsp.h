@@ -5,10 +5,10 @@
 #include "mdm/crypt/x509.h"
 
 struct ocsp_certid {
-    struct span der;              /* the CertID as received; echoed in the answer */
-    enum digest_alg hash;         /* DIGEST_SHA1 or DIGEST_SHA256 */
+    struct span der;      /* the CertID as received; echoed in the answer */
+    enum digest_alg hash; /* DIGEST_SHA1 or DIGEST_SHA256 */
     struct span name_hash, key_hash;
-    struct span serial;           /* content octets */
+    struct span serial; /* content octets */
 };
 
 #define OCSP_IDS_MAX 16
@@ -33,7 +33,7 @@ struct ocsp_single {
     struct span certid_der;
     enum ocsp_status status;
     int64_t revoked_at;
-    int reason;                 /* RFC 5280 CRLReason, -1 for none */
+    int reason;                       /* RFC 5280 CRLReason, -1 for none */
     int64_t this_update, next_update; /* next_update 0: left out */
 };
 

@@ -28,8 +28,8 @@ static bool read_certid(struct span *in, struct ocsp_certid *ret)
     if (!der_get(&s, DER_SEQUENCE, &alg) || !der_get(&alg, DER_OID, &oid) ||
         !(alg.n == 0 || span_eq(alg, SPAN_LIT("\x05\x00"))) ||
         !der_get(&s, DER_OCTET_STRING, &ret->name_hash) ||
-        !der_get(&s, DER_OCTET_STRING, &ret->key_hash) ||
-        !der_get(&s, DER_INTEGER, &ret->serial) || s.n != 0 || !der_int_ok(ret->serial))
+        !der_get(&s, DER_OCTET_STRING, &ret->key_hash) || !der_get(&s, DER_INTEGER, &ret->serial) ||
+        s.n != 0 || !der_int_ok(ret->serial))
         return false;
     ret->hash = hash_of(oid);
     size_t n = digest_size(ret->hash);
@@ -109,14 +109,13 @@ static bool read_exts(struct span in, struct ocsp_req *r)
 static bool read_req(struct span in, struct ocsp_req *r)
 {
     struct span outer, tbs, v, version, list;
-    if (!der_get(&in, DER_SEQUENCE, &outer) || in.n != 0 ||
-        !der_get(&outer, DER_SEQUENCE, &tbs))
+    if (!der_get(&in, DER_SEQUENCE, &outer) || in.n != 0 || !der_get(&outer, DER_SEQUENCE, &tbs))
         return false;
     if (outer.n > 0 && (!der_get(&outer, DER_CTX_CONS(0), &v) || outer.n > 0))
         return false; /* optionalSignature, ignored */
     if (der_peek(tbs, DER_CTX_CONS(0)) &&
-        (!der_get(&tbs, DER_CTX_CONS(0), &v) || !der_get(&v, DER_INTEGER, &version) ||
-         v.n != 0 || version.n != 1 || version.p[0] != 0))
+        (!der_get(&tbs, DER_CTX_CONS(0), &v) || !der_get(&v, DER_INTEGER, &version) || v.n != 0 ||
+         version.n != 1 || version.p[0] != 0))
         return false;
     if (der_peek(tbs, DER_CTX_CONS(1)) && !der_get(&tbs, DER_CTX_CONS(1), &v))
         return false; /* requestorName, ignored */

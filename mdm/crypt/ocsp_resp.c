@@ -70,8 +70,8 @@ static void put_data(struct buf *b, const struct ocsp_resp_spec *spec, const str
     der_close(b, data);
 }
 
-static void put_response(struct buf *b, struct span data, const struct sigalg *alg,
-                         struct span sig, const struct cert *responder)
+static void put_response(struct buf *b, struct span data, const struct sigalg *alg, struct span sig,
+                         const struct cert *responder)
 {
     size_t outer = der_open(b, DER_SEQUENCE);
     buf_span(b, SPAN_LIT("\x0a\x01\x00")); /* successful */
@@ -134,9 +134,8 @@ enum td_err ocsp_resp_build(const struct ocsp_resp_spec *spec, const struct cert
 struct span ocsp_error(int status)
 {
     static const uint8_t errors[][5] = {
-        {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 1}, {0x30, 3, 0x0a, 1, 2},
-        {0x30, 3, 0x0a, 1, 3}, {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 2},
-        {0x30, 3, 0x0a, 1, 6},
+        {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 1}, {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 3},
+        {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 2}, {0x30, 3, 0x0a, 1, 6},
     };
     /* 0 and what is not defined read as internalError */
     bool known = status >= 0 && (size_t)status < TD_NITEMS(errors);

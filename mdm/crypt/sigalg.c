@@ -2,8 +2,8 @@
 
 #include "mdm/crypt/der_int.h"
 
-#define ECDSA_OID "\x2a\x86\x48\xce\x3d\x04\x03"           /* 1.2.840.10045.4.3, then 2, 3, 4 */
-#define PKCS1_OID "\x2a\x86\x48\x86\xf7\x0d\x01\x01"       /* 1.2.840.113549.1.1, then 11, 12, 13 */
+#define ECDSA_OID "\x2a\x86\x48\xce\x3d\x04\x03"     /* 1.2.840.10045.4.3, then 2, 3, 4 */
+#define PKCS1_OID "\x2a\x86\x48\x86\xf7\x0d\x01\x01" /* 1.2.840.113549.1.1, then 11, 12, 13 */
 #define ECDSA(d, last)                                                                             \
     {                                                                                              \
         SIGALG_ECDSA, d, SPAN_LIT(ECDSA_OID last), SPAN_LIT("\x30\x0a\x06\x08" ECDSA_OID last)     \
@@ -22,7 +22,8 @@ static const struct sigalg table[] = {
     RSA(DIGEST_SHA384, "\x0c"),
     RSA(DIGEST_SHA512, "\x0d"),
     ECDSA(DIGEST_SHA512, "\x04"),
-    {SIGALG_ED25519, DIGEST_SHA512, SPAN_LIT("\x2b\x65\x70"), SPAN_LIT("\x30\x05\x06\x03\x2b\x65\x70")},
+    {SIGALG_ED25519, DIGEST_SHA512, SPAN_LIT("\x2b\x65\x70"),
+     SPAN_LIT("\x30\x05\x06\x03\x2b\x65\x70")},
 };
 
 const struct sigalg *sigalg_find(struct span algid)

@@ -88,8 +88,8 @@ static bool set_params(X509_STORE_CTX *ctx, const struct trust_opts *o)
 }
 
 enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
-                         const struct cert *const *chain, size_t nchain,
-                         const struct trust_opts *o, struct errinfo *ei)
+                         const struct cert *const *chain, size_t nchain, const struct trust_opts *o,
+                         struct errinfo *ei)
 {
     if (nchain > LIMIT_CERT_CHAIN)
         return err_set(ei, TD_LIMIT, "chain of %zu certificates", nchain);

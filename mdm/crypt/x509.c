@@ -35,9 +35,8 @@ static bool read_outer(struct cert *c, struct span *ret_tbs)
 {
     struct span in = c->der, outer, bits;
     if (!der_get(&in, DER_SEQUENCE, &outer) || in.n != 0 ||
-        !der_get_raw(&outer, DER_SEQUENCE, &c->tbs) ||
-        !der_get(&outer, DER_SEQUENCE, &c->algid) || !der_get(&outer, DER_BIT_STRING, &bits) ||
-        outer.n != 0 || !der_bits(bits, &c->sig))
+        !der_get_raw(&outer, DER_SEQUENCE, &c->tbs) || !der_get(&outer, DER_SEQUENCE, &c->algid) ||
+        !der_get(&outer, DER_BIT_STRING, &bits) || outer.n != 0 || !der_bits(bits, &c->sig))
         return false;
     struct span tbs = c->tbs;
     return der_get(&tbs, DER_SEQUENCE, ret_tbs);
@@ -47,8 +46,8 @@ static bool read_validity(struct cert *c, struct span *tbs)
 {
     struct span v;
     struct der_item from, to;
-    return der_get(tbs, DER_SEQUENCE, &v) && der_next(&v, &from) && der_next(&v, &to) &&
-           v.n == 0 && der_time(&from, &c->not_before) && der_time(&to, &c->not_after);
+    return der_get(tbs, DER_SEQUENCE, &v) && der_next(&v, &from) && der_next(&v, &to) && v.n == 0 &&
+           der_time(&from, &c->not_before) && der_time(&to, &c->not_after);
 }
 
 static bool read_tbs(struct cert *c, struct span tbs, struct span *ret_rest)
@@ -119,8 +118,8 @@ static bool read_ca(const struct cert *c)
     if (!e)
         return false;
     in = e->val;
-    return der_get(&in, DER_SEQUENCE, &seq) && der_get(&seq, DER_BOOLEAN, &flag) &&
-           flag.n == 1 && flag.p[0] != 0;
+    return der_get(&in, DER_SEQUENCE, &seq) && der_get(&seq, DER_BOOLEAN, &flag) && flag.n == 1 &&
+           flag.p[0] != 0;
 }
 
 enum td_err cert_parse(struct span der, struct cert **ret, struct errinfo *ei)

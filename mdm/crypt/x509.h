@@ -23,16 +23,16 @@ TD_NODISCARD enum td_err cert_from_pem(struct span pem, struct cert **ret, struc
 TD_NODISCARD enum td_err cert_all_from_pem(struct span pem, struct cert **ret, size_t max,
                                            size_t *ret_n, struct errinfo *ei);
 
-struct span cert_der(const struct cert *c);        /* borrowed from the cert */
-struct span cert_serial(const struct cert *c);     /* content octets of the INTEGER */
+struct span cert_der(const struct cert *c);    /* borrowed from the cert */
+struct span cert_serial(const struct cert *c); /* content octets of the INTEGER */
 struct span cert_subject_der(const struct cert *c);
 struct span cert_issuer_der(const struct cert *c);
-struct span cert_spki(const struct cert *c);       /* DER as it stands in the certificate */
+struct span cert_spki(const struct cert *c); /* DER as it stands in the certificate */
 void cert_sha256(const struct cert *c, uint8_t out[static SHA256_SIZE]);
 void cert_spki_sha256(const struct cert *c, uint8_t out[static SHA256_SIZE]);
 int64_t cert_not_before(const struct cert *c);
 int64_t cert_not_after(const struct cert *c);
-bool cert_is_ca(const struct cert *c);             /* basicConstraints CA:TRUE */
+bool cert_is_ca(const struct cert *c); /* basicConstraints CA:TRUE */
 /* The public key; borrowed. NULL when OpenSSL does not know its type. */
 const struct key *cert_key(const struct cert *c);
 /* The subject's (first) common name, in the arena; NULL when absent. */
@@ -49,8 +49,8 @@ TD_NODISCARD enum td_err cert_to_pem(const struct cert *c, struct buf *b);
 
 /* --- certificate requests --- */
 struct csr {
-    struct key *key;      /* csr_free */
-    struct span spki;     /* in the arena */
+    struct key *key;  /* csr_free */
+    struct span spki; /* in the arena */
 };
 
 /* Parses one DER PKCS#10 request and verifies its self-signature (proof of possession). The

@@ -111,7 +111,7 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
 
     buf_auto subject;
     buf_init(&subject, 1024);
-    bool empty;
+    bool empty = false;
     TD_TRY(put_subject(&subject, s, &empty, ei));
     if (empty && (s->ca || !issuer || (!s->san_permanent_id && !s->san_dns)))
         return err_set(ei, TD_INVAL, "empty subject");

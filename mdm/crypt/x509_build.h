@@ -12,8 +12,8 @@ enum x509_ku {
 };
 
 struct x509_spec {
-    struct span serial;           /* big-endian, positive, 1..20 octets as encoded */
-    const char *cn, *o, *c;       /* subject; NULL or "" leaves the attribute out */
+    struct span serial;     /* big-endian, positive, 1..20 octets as encoded */
+    const char *cn, *o, *c; /* subject; NULL or "" leaves the attribute out */
     int64_t not_before, not_after;
     const struct key *public_key; /* of the subject */
     unsigned key_usage;           /* X509_KU_*, critical */
@@ -21,7 +21,8 @@ struct x509_spec {
     bool ca;                      /* basicConstraints (critical) CA:TRUE */
     int path_len;                 /* with ca; -1 for none */
     const char *san_permanent_id; /* RFC 4043 PermanentIdentifier, identifierValue only */
-    const char *const *san_dns;   /* NULL-terminated; an entry that is an IP address becomes iPAddress */
+    const char *const
+        *san_dns; /* NULL-terminated; an entry that is an IP address becomes iPAddress */
     const char *aia_ocsp, *aia_ca_issuers, *crl_dp; /* URIs or NULL */
     bool ocsp_nocheck;
 };
@@ -35,7 +36,7 @@ struct x509_spec {
  * TD_INVAL for a specification that cannot be written: serial, validity, names over their bounds
  * (64 characters, C exactly 2), empty subject of a CA or without SAN, foreign issuer key. */
 TD_NODISCARD enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
-                                    const struct key *issuer_key, struct arena *a,
-                                    struct span *ret, struct errinfo *ei);
+                                    const struct key *issuer_key, struct arena *a, struct span *ret,
+                                    struct errinfo *ei);
 
 #endif

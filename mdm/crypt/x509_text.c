@@ -86,8 +86,7 @@ char *cert_cn(const struct cert *c, struct arena *a)
     unsigned char *utf8 = NULL;
     int n = -1;
     if (i >= 0)
-        n = ASN1_STRING_to_UTF8(&utf8,
-                                X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
+        n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
     char *s = NULL;
     /* A NUL inside would let two names look alike. */
     if (n >= 0 && !memchr(utf8, 0, (size_t)n))

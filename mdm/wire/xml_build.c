@@ -45,6 +45,18 @@ enum td_err xml_build_text(struct xml_build *b, struct span s)
     return buf_span(&b->text, s);
 }
 
+static enum td_err read_real(struct plist *p, struct span s)
+{
+    char text[64], *end;
+    s = str_trim(s);
+    if (s.n == 0 || s.n >= sizeof text)
+        return TD_PARSE;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    p->real = strtod(text, &end);
+    return *end == 0 ? TD_OK : TD_PARSE;
+}
+
 /* Cuts `prefix` off the front. */
 static bool cut(struct span *s, const char *prefix)
 {
@@ -58,42 +70,26 @@ static bool cut(struct span *s, const char *prefix)
  * becomes a real, so that nobody takes it for a small number. */
 static enum td_err read_int(struct plist *p, struct span s)
 {
-    s = str_trim(s);
+    const struct span whole = s = str_trim(s);
     bool negative = cut(&s, "-"), over = false;
     if (!negative)
         (void)cut(&s, "+");
     unsigned base = cut(&s, "0x") || cut(&s, "0X") ? 16 : 10;
     uint64_t v = 0, limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
-    double wide = 0;
     for (size_t i = 0; i < s.n; i++) {
         int digit = str_hexdigit(s.p[i]);
         if (digit < 0 || (unsigned)digit >= base)
             return TD_PARSE;
         over = over || v > (limit - (unsigned)digit) / base;
         v = over ? 0 : v * base + (unsigned)digit;
-        wide = wide * base + digit;
     }
     if (s.n == 0)
         return TD_PARSE;
-    if (over) {
-        p->type = PLIST_T_REAL;
-        p->real = negative ? -wide : wide;
-    } else {
-        p->i = (int64_t)(negative ? 0 - v : v);
-    }
-    return TD_OK;
-}
-
-static enum td_err read_real(struct plist *p, struct span s)
-{
-    char text[64], *end;
-    s = str_trim(s);
-    if (s.n == 0 || s.n >= sizeof text)
-        return TD_PARSE;
-    memcpy(text, s.p, s.n);
-    text[s.n] = 0;
-    p->real = strtod(text, &end);
-    return *end == 0 ? TD_OK : TD_PARSE;
+    p->i = (int64_t)(negative ? 0 - v : v);
+    if (!over)
+        return TD_OK;
+    p->type = PLIST_T_REAL;
+    return read_real(p, whole);
 }
 
 static enum td_err read_data(struct plist *p, struct span s)

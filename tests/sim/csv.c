@@ -10,34 +10,55 @@ struct reader {
     size_t line;
 };
 
+/* The rest of a quoted field behind its first quote: the text, then the bytes up to the separator,
+ * which may be a CR alone. False when malformed or too long. */
+static bool quoted(struct span s, char out[static FIELD_MAX], size_t *ret_n, size_t *ret_i)
+{
+    size_t i = 1, n = 0;
+    for (;; i++) {
+        bool quote = i < s.n && s.p[i] == '"', twice = quote && i + 1 < s.n && s.p[i + 1] == '"';
+        if (i >= s.n || n == FIELD_MAX)
+            return false;
+        if (quote && !twice)
+            break;
+        i += twice;
+        out[n++] = (char)s.p[i];
+    }
+    i++;
+    if (i < s.n && s.p[i] == '\r')
+        i++;
+    *ret_n = n;
+    *ret_i = i;
+    return i == s.n || s.p[i] == ',' || s.p[i] == '\n';
+}
+
+static bool bare(struct span s, char out[static FIELD_MAX], size_t *ret_n, size_t *ret_i)
+{
+    size_t i = 0;
+    while (i < s.n && s.p[i] != ',' && s.p[i] != '\n')
+        i++;
+    struct span t = str_trim(span_sub(s, 0, i));
+    if (t.n >= FIELD_MAX)
+        return false;
+    if (t.n)
+        memcpy(out, t.p, t.n);
+    *ret_n = t.n;
+    *ret_i = i;
+    return true;
+}
+
 /* One field, unquoted, in the arena; *ret_last when it ends its row. NULL on malformed quoting or
  * no memory. */
 static const char *field(struct reader *r, bool *ret_last)
 {
     char out[FIELD_MAX];
-    size_t n = 0;
-    bool quoted = r->rest.n && r->rest.p[0] == '"', open = quoted;
-    size_t i = quoted ? 1 : 0;
-    for (; i < r->rest.n && n < FIELD_MAX; i++) {
-        uint8_t c = r->rest.p[i];
-        if (open && c == '"' && i + 1 < r->rest.n && r->rest.p[i + 1] == '"') {
-            i++;
-        } else if (open && c == '"') {
-            open = false;
-            continue;
-        } else if (!open && (c == ',' || c == '\n')) {
-            break;
-        } else if (!open && quoted && c != '\r') {
-            return NULL; /* text behind the closing quote */
-        }
-        out[n++] = (char)c;
-    }
-    if (open || n >= FIELD_MAX)
+    size_t n = 0, i = 0;
+    bool q = r->rest.n && r->rest.p[0] == '"';
+    if (!(q ? quoted : bare)(r->rest, out, &n, &i))
         return NULL;
     *ret_last = i >= r->rest.n || r->rest.p[i] == '\n';
     r->rest = span_sub(r->rest, i + 1, r->rest.n);
-    struct span t = quoted ? span_of(out, n) : str_trim(span_of(out, n));
-    return arena_dup(r->a, t);
+    return arena_dup(r->a, span_of(out, n));
 }
 
 static enum td_err row(struct reader *r, const char *out[static FIELDS_MAX], size_t *ret_n,

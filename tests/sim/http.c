@@ -30,38 +30,64 @@ static struct span host_part(struct span s)
     return span_sub(s, 0, i);
 }
 
+/* Cuts the scheme off *s; sets ->tls and the scheme's port. */
+static bool scheme(struct span *s, struct http_url *u, uint64_t *ret_port)
+{
+    static const struct {
+        struct span text;
+        bool tls;
+        uint64_t port;
+    } known[] = {{SPAN_LIT("https://"), true, 443}, {SPAN_LIT("http://"), false, 80}};
+    for (size_t i = 0; i < TD_NITEMS(known); i++) {
+        if (!span_starts(*s, known[i].text))
+            continue;
+        *s = span_sub(*s, known[i].text.n, s->n);
+        u->tls = known[i].tls;
+        *ret_port = known[i].port;
+        return true;
+    }
+    return false;
+}
+
+/* Cuts ":port" off *s when it is there. */
+static bool port_part(struct span *s, uint64_t *port)
+{
+    size_t i = 1;
+    if (s->n == 0 || s->p[0] != ':')
+        return true;
+    while (i < s->n && s->p[i] != '/' && s->p[i] != '?')
+        i++;
+    if (num_u64(span_sub(*s, 1, i - 1), 65535, port) != TD_OK)
+        return false;
+    *s = span_sub(*s, i, s->n);
+    return true;
+}
+
+/* What is left is empty, a path or a query. */
+static bool target_part(struct span s, struct http_url *u)
+{
+    bool query = s.n && s.p[0] == '?';
+    if ((s.n && s.p[0] != '/' && !query) || s.n + 2 > sizeof(u->target))
+        return false;
+    snprintf(u->target, sizeof(u->target), "%s%.*s", query || s.n == 0 ? "/" : "", (int)s.n,
+             s.n ? (const char *)s.p : "");
+    return true;
+}
+
 enum td_err http_url_parse(const char *url, struct http_url *ret, struct errinfo *ei)
 {
-    struct http_url u = {.tls = true};
+    struct http_url u = {0};
     struct span s = span_str(url);
-    uint64_t port = 443;
-    if (span_starts(s, SPAN_LIT("https://"))) {
-        s = span_sub(s, 8, s.n);
-    } else if (span_starts(s, SPAN_LIT("http://"))) {
-        s = span_sub(s, 7, s.n);
-        u.tls = false;
-        port = 80;
-    } else {
+    uint64_t port = 0;
+    if (!scheme(&s, &u, &port))
         return err_set(ei, TD_PARSE, "not an http URL: '%.80s'", url);
-    }
-    struct span host = host_part(s);
     bool bracket = s.n && s.p[0] == '[';
+    struct span host = host_part(s);
     s = span_sub(s, host.n + (bracket ? 2 : 0), s.n);
-    if (s.n && s.p[0] == ':') {
-        size_t i = 1;
-        while (i < s.n && s.p[i] != '/' && s.p[i] != '?')
-            i++;
-        if (num_u64(span_sub(s, 1, i - 1), 65535, &port) != TD_OK)
-            return err_set(ei, TD_PARSE, "bad port in '%.80s'", url);
-        s = span_sub(s, i, s.n);
-    }
-    bool query = s.n && s.p[0] == '?';
-    if (host.n == 0 || !copy(u.host, sizeof(u.host), host) || (s.n && s.p[0] != '/' && !query) ||
-        s.n + 2 > sizeof(u.target))
+    if (host.n == 0 || !copy(u.host, sizeof(u.host), host) || !port_part(&s, &port) ||
+        !target_part(s, &u))
         return err_set(ei, TD_PARSE, "bad URL '%.80s'", url);
     snprintf(u.port, sizeof(u.port), "%u", (unsigned)port);
-    snprintf(u.target, sizeof(u.target), "%s%.*s", query || s.n == 0 ? "/" : "", (int)s.n,
-             s.n ? (const char *)s.p : "");
     *ret = u;
     return TD_OK;
 }

@@ -83,23 +83,35 @@ static bool random_serial(X509 *x)
     return ok;
 }
 
-/* A CA certificate; `issuer` NULL signs itself. */
+/* Version, serial number, names, validity, key. */
+static bool ca_body(X509 *x, const char *cn, EVP_PKEY *key, X509 *by, int64_t now, int64_t days)
+{
+    return X509_set_version(x, X509_VERSION_3) == 1 && random_serial(x) &&
+           validity(x, now - DAY, now + days * DAY) && ca_name(X509_get_subject_name(x), cn) &&
+           X509_set_issuer_name(x, X509_get_subject_name(by)) == 1 && X509_set_pubkey(x, key) == 1;
+}
+
+static bool root_exts(X509 *x)
+{
+    return ext_conf(x, x, NID_basic_constraints, "critical,CA:TRUE") &&
+           ext_conf(x, x, NID_subject_key_identifier, "hash") &&
+           ext_conf(x, x, NID_key_usage, "critical,keyCertSign,cRLSign");
+}
+
+static bool sub_exts(X509 *x, X509 *by)
+{
+    return ext_conf(x, by, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+           ext_conf(x, by, NID_authority_key_identifier, "keyid") &&
+           ext_conf(x, by, NID_subject_key_identifier, "hash") &&
+           ext_conf(x, by, NID_key_usage, "critical,keyCertSign,cRLSign");
+}
+
+/* A CA certificate; `issuer` NULL signs itself. The lifetimes are those of Apple's. */
 static X509 *make_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, int64_t now)
 {
     X509 *x = X509_new();
-    X509 *by = issuer ? issuer : x;
-    bool ok = x && X509_set_version(x, X509_VERSION_3) == 1 && random_serial(x) &&
-              validity(x, now - DAY, now + (issuer ? 3650LL : 9131LL) * DAY) &&
-              ca_name(X509_get_subject_name(x), cn) &&
-              X509_set_issuer_name(x, X509_get_subject_name(by)) == 1 &&
-              X509_set_pubkey(x, key) == 1 &&
-              ext_conf(x, by, NID_basic_constraints,
-                       issuer ? "critical,CA:TRUE,pathlen:0" : "critical,CA:TRUE") &&
-              (!issuer || ext_conf(x, by, NID_authority_key_identifier, "keyid")) &&
-              ext_conf(x, by, NID_subject_key_identifier, "hash") &&
-              ext_conf(x, by, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-              X509_sign(x, issuer_key, EVP_sha384()) > 0;
-    if (ok)
+    if (x && ca_body(x, cn, key, issuer ? issuer : x, now, issuer ? 3650 : 9131) &&
+        (issuer ? sub_exts(x, issuer) : root_exts(x)) && X509_sign(x, issuer_key, EVP_sha384()) > 0)
         return x;
     X509_free(x);
     return NULL;

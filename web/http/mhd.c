@@ -379,7 +379,7 @@ static size_t on_unescape(void *cls, struct MHD_Connection *c, char *s)
     return strlen(s);
 }
 
-static void on_log(void *cls, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) on_log(void *cls, const char *fmt, va_list ap)
 {
     const struct mhd *m = cls;
     bool grave = strstr(fmt, "accept") || strstr(fmt, "epoll") || strstr(fmt, "limit");

@@ -2,6 +2,7 @@
 
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -36,26 +37,74 @@ void mhd_tls_release(struct mhd_tls_cred *c)
     free(c);
 }
 
+struct chain {
+    gnutls_x509_crt_t *certs;
+    unsigned n;
+};
+
+static void chain_free(struct chain *c)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        gnutls_x509_crt_deinit(c->certs[i]);
+    gnutls_free(c->certs);
+}
+
+static void key_free(gnutls_x509_privkey_t *k)
+{
+    if (*k)
+        gnutls_x509_privkey_deinit(*k);
+}
+
+/* GnuTLS 3.7 loses memory when it finds the mismatch itself. */
+static bool same_key(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key)
+{
+    uint8_t a[64], b[64];
+    size_t an = sizeof a, bn = sizeof b;
+    return gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, a, &an) == 0 &&
+           gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b, &bn) == 0 &&
+           span_eq(span_of(a, an), span_of(b, bn));
+}
+
+static enum td_err refused(struct errinfo *ei, const char *file, int rc)
+{
+    return err_set(ei, rc == GNUTLS_E_MEMORY_ERROR ? TD_NOMEM : TD_INVAL, "%s: %s", file,
+                   gnutls_strerror(rc));
+}
+
 static enum td_err load(const char *cert_file, const char *key_file, struct mhd_tls_cred **ret,
                         struct errinfo *ei)
 {
-    buf_auto cert = {0};
-    buf_auto key = {0};
-    TD_TRY(fs_read(cert_file, PEM_MAX, &cert, ei));
-    TD_TRY(fs_read(key_file, PEM_MAX, &key, ei));
+    buf_auto cert_text = {0};
+    buf_auto key_text = {0};
+    __attribute__((cleanup(chain_free))) struct chain chain = {0};
+    __attribute__((cleanup(key_free))) gnutls_x509_privkey_t key = NULL;
+    TD_TRY(fs_read(cert_file, PEM_MAX, &cert_text, ei));
+    TD_TRY(fs_read(key_file, PEM_MAX, &key_text, ei));
+    const gnutls_datum_t cert_pem = {cert_text.p, (unsigned)cert_text.n};
+    const gnutls_datum_t key_pem = {key_text.p, (unsigned)key_text.n};
+    int rc = gnutls_x509_crt_list_import2(&chain.certs, &chain.n, &cert_pem, GNUTLS_X509_FMT_PEM,
+                                          GNUTLS_X509_CRT_LIST_SORT);
+    if (rc < 0) {
+        chain = (struct chain){0};
+        return refused(ei, cert_file, rc);
+    }
+    rc = gnutls_x509_privkey_init(&key);
+    if (rc == 0)
+        rc = gnutls_x509_privkey_import2(key, &key_pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (rc < 0)
+        return refused(ei, key_file, rc);
+    if (chain.n == 0 || !same_key(chain.certs[0], key))
+        return err_set(ei, TD_INVAL, "%s is not the key of %s", key_file, cert_file);
     struct mhd_tls_cred *c = calloc(1, sizeof *c);
     if (!c || gnutls_certificate_allocate_credentials(&c->x509) != 0) {
         free(c);
         return err_set(ei, TD_NOMEM, "no memory for the TLS certificate");
     }
     atomic_store(&c->refs, 1);
-    const gnutls_datum_t cert_pem = {cert.p, (unsigned)cert.n}, key_pem = {key.p, (unsigned)key.n};
-    int rc = gnutls_certificate_set_x509_key_mem2(c->x509, &cert_pem, &key_pem,
-                                                  GNUTLS_X509_FMT_PEM, NULL, 0);
+    rc = gnutls_certificate_set_x509_key(c->x509, chain.certs, (int)chain.n, key);
     if (rc < 0) {
         mhd_tls_release(c);
-        return err_set(ei, TD_INVAL, "TLS certificate %s with key %s: %s", cert_file, key_file,
-                       gnutls_strerror(rc));
+        return refused(ei, cert_file, rc);
     }
     *ret = c;
     return TD_OK;

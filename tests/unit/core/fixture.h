@@ -35,16 +35,32 @@ struct fx_push {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     enum td_err answer;
-    unsigned sent, tried;
+    _Atomic unsigned sent, tried;
     char last_id[80], last_topic[80], last_magic[80];
     size_t last_token;
 };
+
+/* As clock_fixed, for a clock that is set while other threads read it. */
+struct fx_clock {
+    struct clock clock;
+    _Atomic int64_t at;
+};
+
+static FX_UNUSED int64_t fx_clock_now(const struct clock *c)
+{
+    return ((const struct fx_clock *)c)->at;
+}
+
+static FX_UNUSED int64_t fx_clock_mono(const struct clock *c)
+{
+    return fx_clock_now(c) * 1000;
+}
 
 struct fx {
     char dir[64], url[96];
     struct store *store;
     struct core *core;
-    struct clock_fixed clock;
+    struct fx_clock clock;
     struct fx_cert certs[8];
     const char *listed[8];
     enum td_err cert_fault, list_fault; /* TD_OK: none */
@@ -109,7 +125,7 @@ static FX_UNUSED enum td_err fx_push_send(void *ctx, const struct push_target *t
 }
 
 /* Waits until the counter reaches n; fails the test after 10 s. */
-static FX_UNUSED void fx_wait(struct fx *f, const unsigned *counter, unsigned n)
+static FX_UNUSED void fx_wait(struct fx *f, const _Atomic unsigned *counter, unsigned n)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -164,7 +180,8 @@ static FX_UNUSED int fx_setup(void **state)
     snprintf(f->dir, sizeof f->dir, "/tmp/td-core-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->url, sizeof f->url, "sqlite:%s/db", f->dir);
-    clock_fixed_init(&f->clock, FX_NOW);
+    f->clock.clock = (struct clock){fx_clock_now, fx_clock_mono};
+    f->clock.at = FX_NOW;
     f->certs[0] = (struct fx_cert){.byte = 'a', .serial = "SERIALA", .purpose = "management"};
     f->certs[1] = (struct fx_cert){.byte = 'b', .serial = "SERIALB", .purpose = "management"};
     f->certs[2] = (struct fx_cert){.byte = 'c', .serial = "SERIALA", .purpose = "management"};

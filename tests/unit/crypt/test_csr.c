@@ -186,12 +186,9 @@ static void test_vectors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_p384_sha256),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_truncated_and_longer),
-        cmocka_unit_test(test_flipped),
-        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_good),    cmocka_unit_test(test_p384_sha256),
+        cmocka_unit_test(test_bad),     cmocka_unit_test(test_truncated_and_longer),
+        cmocka_unit_test(test_flipped), cmocka_unit_test(test_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,9 +205,15 @@ static void test_utf8(void **state)
     assert_true(der_utf8_ok(SPAN_LIT("")));
     assert_true(der_utf8_ok(SPAN_LIT("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa2")));
     static const struct span bad[] = {
-        SPAN_LIT("\0"),          SPAN_LIT("\xc0\x80"),     SPAN_LIT("\xe0\x80\x80"),
-        SPAN_LIT("\xed\xa0\x80"), SPAN_LIT("\xf4\x90\x80\x80"), SPAN_LIT("\xc3"),
-        SPAN_LIT("\x80"),        SPAN_LIT("\xff"),         SPAN_LIT("\xf0\x80\x80\x80"),
+        SPAN_LIT("\0"),
+        SPAN_LIT("\xc0\x80"),
+        SPAN_LIT("\xe0\x80\x80"),
+        SPAN_LIT("\xed\xa0\x80"),
+        SPAN_LIT("\xf4\x90\x80\x80"),
+        SPAN_LIT("\xc3"),
+        SPAN_LIT("\x80"),
+        SPAN_LIT("\xff"),
+        SPAN_LIT("\xf0\x80\x80\x80"),
         SPAN_LIT("\xe2\x28\xa1"),
     };
     for (size_t i = 0; i < TD_NITEMS(bad); i++)
@@ -218,10 +224,10 @@ static void test_utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_depth),
         cmocka_unit_test(test_write_lengths), cmocka_unit_test(test_uint),
-        cmocka_unit_test(test_time), cmocka_unit_test(test_put_time), cmocka_unit_test(test_oid),
-        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_time),          cmocka_unit_test(test_put_time),
+        cmocka_unit_test(test_oid),           cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,8 +44,7 @@ static void test_vectors(void **state)
         assert_int_equal(json_get_str(c, "verdict", &verdict), TD_OK);
         assert_int_equal(json_get_str(c, "name", &name), TD_OK);
         struct span sig = b64url(&a, c, "signature");
-        enum td_err e =
-            key_verify_jws_ecdsa(k, DIGEST_SHA256, signing_input(&a, c), sig, NULL);
+        enum td_err e = key_verify_jws_ecdsa(k, DIGEST_SHA256, signing_input(&a, c), sig, NULL);
         if (e != (strcmp(verdict, "accept") == 0 ? TD_OK : TD_CRYPTO))
             fail_msg("%s: %s", name, err_name(e));
     }

@@ -79,12 +79,12 @@ static void test_ed25519(void **state)
     static const uint8_t pub[] = {0x3d, 0x40, 0x17, 0xc3, 0xe8, 0x43, 0x89, 0x5a, 0x92, 0xb7, 0x0a,
                                   0xa7, 0x4d, 0x1b, 0x7e, 0xbc, 0x9c, 0x98, 0x2c, 0xcf, 0x2e, 0xc4,
                                   0x96, 0x8c, 0xc0, 0xcd, 0x55, 0xf1, 0x2a, 0xf4, 0x66, 0x0c};
-    static const uint8_t sig[] = {
-        0x92, 0xa0, 0x09, 0xa9, 0xf0, 0xd4, 0xca, 0xb8, 0x72, 0x0e, 0x82, 0x0b, 0x5f,
-        0x64, 0x25, 0x40, 0xa2, 0xb2, 0x7b, 0x54, 0x16, 0x50, 0x3f, 0x8f, 0xb3, 0x76,
-        0x22, 0x23, 0xeb, 0xdb, 0x69, 0xda, 0x08, 0x5a, 0xc1, 0xe4, 0x3e, 0x15, 0x99,
-        0x6e, 0x45, 0x8f, 0x36, 0x13, 0xd0, 0xf1, 0x1d, 0x8c, 0x38, 0x7b, 0x2e, 0xae,
-        0xb4, 0x30, 0x2a, 0xee, 0xb0, 0x0d, 0x29, 0x16, 0x12, 0xbb, 0x0c, 0x00};
+    static const uint8_t sig[] = {0x92, 0xa0, 0x09, 0xa9, 0xf0, 0xd4, 0xca, 0xb8, 0x72, 0x0e, 0x82,
+                                  0x0b, 0x5f, 0x64, 0x25, 0x40, 0xa2, 0xb2, 0x7b, 0x54, 0x16, 0x50,
+                                  0x3f, 0x8f, 0xb3, 0x76, 0x22, 0x23, 0xeb, 0xdb, 0x69, 0xda, 0x08,
+                                  0x5a, 0xc1, 0xe4, 0x3e, 0x15, 0x99, 0x6e, 0x45, 0x8f, 0x36, 0x13,
+                                  0xd0, 0xf1, 0x1d, 0x8c, 0x38, 0x7b, 0x2e, 0xae, 0xb4, 0x30, 0x2a,
+                                  0xee, 0xb0, 0x0d, 0x29, 0x16, 0x12, 0xbb, 0x0c, 0x00};
     key_auto *k = NULL;
     assert_ok(key_from_ed25519(SPAN_ARR(pub), &k, &ei));
     assert_int_equal(key_type(k), KEY_ED25519);
@@ -194,8 +194,8 @@ static void test_from_rsa(void **state)
     static const struct {
         size_t len;
         enum td_err want;
-    } rows[] = {{255, TD_UNSUPPORTED}, {256, TD_OK}, {384, TD_OK}, {512, TD_OK},
-                {513, TD_UNSUPPORTED}, {0, TD_UNSUPPORTED}};
+    } rows[] = {{255, TD_UNSUPPORTED}, {256, TD_OK},          {384, TD_OK},
+                {512, TD_OK},          {513, TD_UNSUPPORTED}, {0, TD_UNSUPPORTED}};
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         key_auto *k = NULL;
         assert_err(rows[i].want, key_from_rsa(span_of(n, rows[i].len), e, &k, &ei));
@@ -206,9 +206,10 @@ static void test_from_rsa(void **state)
     n[0] = 0x7f; /* 2047 bit */
     assert_err(TD_UNSUPPORTED, key_from_rsa(span_of(n, 256), e, &k, &ei));
     n[0] = 0xa5;
-    static const struct span exps[] = {SPAN_LIT(""), SPAN_LIT("\x01"), SPAN_LIT("\x02"),
-                                       SPAN_LIT("\x01\x00\x00"), SPAN_LIT("\x00"),
-                                       SPAN_LIT("\x01\x00\x00\x00\x00\x00\x00\x00\x01")};
+    static const struct span exps[] = {
+        SPAN_LIT(""),     SPAN_LIT("\x01"),
+        SPAN_LIT("\x02"), SPAN_LIT("\x01\x00\x00"),
+        SPAN_LIT("\x00"), SPAN_LIT("\x01\x00\x00\x00\x00\x00\x00\x00\x01")};
     for (size_t i = 0; i < TD_NITEMS(exps); i++)
         assert_err(TD_PARSE, key_from_rsa(span_of(n, 256), exps[i], &k, &ei));
     assert_ok(key_from_rsa(span_of(n, 256), SPAN_LIT("\x03"), &k, &ei));
@@ -291,12 +292,18 @@ static void test_refs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generate_spki), cmocka_unit_test(test_sign_verify),
-        cmocka_unit_test(test_sign_arena_full), cmocka_unit_test(test_ed25519),
-        cmocka_unit_test(test_from_ec), cmocka_unit_test(test_spki_compressed),
-        cmocka_unit_test(test_spki_bad), cmocka_unit_test(test_from_rsa),
-        cmocka_unit_test(test_pem), cmocka_unit_test(test_pem_buffer_full),
-        cmocka_unit_test(test_public_key_cannot_sign), cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_generate_spki),
+        cmocka_unit_test(test_sign_verify),
+        cmocka_unit_test(test_sign_arena_full),
+        cmocka_unit_test(test_ed25519),
+        cmocka_unit_test(test_from_ec),
+        cmocka_unit_test(test_spki_compressed),
+        cmocka_unit_test(test_spki_bad),
+        cmocka_unit_test(test_from_rsa),
+        cmocka_unit_test(test_pem),
+        cmocka_unit_test(test_pem_buffer_full),
+        cmocka_unit_test(test_public_key_cannot_sign),
+        cmocka_unit_test(test_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static void test_vectors(void **state)
         enum digest_alg hash;
         size_t nonce, serial;
     } rows[] = {
-        {"sha1.der", DIGEST_SHA1, 0, 1},   {"sha256.der", DIGEST_SHA256, 0, 1},
+        {"sha1.der", DIGEST_SHA1, 0, 1},     {"sha256.der", DIGEST_SHA256, 0, 1},
         {"nonce.der", DIGEST_SHA256, 16, 1}, {"sha512.der", DIGEST_MAX, 0, 1},
         {"signed.der", DIGEST_SHA1, 16, 1},
     };
@@ -220,7 +220,8 @@ static int teardown(void **state)
 
 #define CERTID "\x30\x03\x02\x01\x07" /* no CertID, but echoed as it stands */
 
-/* The response taken apart: header bytes, the signed data, the signature over it, the certificate. */
+/* The response taken apart: header bytes, the signed data, the signature over it, the certificate.
+ */
 static void test_response(void **state)
 {
     const struct responder *f = *state;
@@ -264,7 +265,10 @@ static void test_response(void **state)
         assert_true(der_get(&certs, DER_SEQUENCE, &v) && span_eq(v, cert_der(f->c)));
         assert_non_null(memmem(data.p, data.n, rows[i].status.p, rows[i].status.n));
         /* nonce inside its own OCTET STRING, at the end */
-        assert_memory_equal(data.p + data.n - 18, "\x04\x10" "0123456789abcdef", 18);
+        assert_memory_equal(data.p + data.n - 18,
+                            "\x04\x10"
+                            "0123456789abcdef",
+                            18);
     }
 }
 

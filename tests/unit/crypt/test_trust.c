@@ -78,11 +78,11 @@ static void test_chain(void **state)
     cert_auto *namesake = t_ca("Sub", xk, p->root, p->rk, 0);
     cert_auto *self = t_ca("Root", xk, NULL, xk, 1);
     cert_auto *forged = t_leaf("forged", p->lk, self, xk, EKU_CLIENT);
-    assert_int_equal(verify(p, p->leaf, NULL, &o), TD_CRYPTO);      /* incomplete */
-    assert_int_equal(verify(p, p->leaf, namesake, &o), TD_CRYPTO);  /* other key */
-    assert_int_equal(verify(p, p->leaf, p->root, &o), TD_CRYPTO);   /* the wrong one */
-    assert_int_equal(verify(p, forged, self, &o), TD_CRYPTO);       /* its own root */
-    assert_int_equal(verify(p, self, NULL, &o), TD_CRYPTO);         /* self-signed */
+    assert_int_equal(verify(p, p->leaf, NULL, &o), TD_CRYPTO);     /* incomplete */
+    assert_int_equal(verify(p, p->leaf, namesake, &o), TD_CRYPTO); /* other key */
+    assert_int_equal(verify(p, p->leaf, p->root, &o), TD_CRYPTO);  /* the wrong one */
+    assert_int_equal(verify(p, forged, self, &o), TD_CRYPTO);      /* its own root */
+    assert_int_equal(verify(p, self, NULL, &o), TD_CRYPTO);        /* self-signed */
     assert_int_equal(verify(p, p->sub, NULL, &o), TD_OK);
     assert_int_equal(verify(p, p->root, NULL, &o), TD_OK);
     struct errinfo ei = {0};
@@ -192,8 +192,8 @@ static void test_lax_ids(void **state)
     assert_int_equal(verify(p, leaf, p->sub, &o), TD_CRYPTO);
 }
 
-/* Chains in the field that are not by RFC 5280 (no keyUsage, basicConstraints not critical): refused
- * with and without key identifiers asked for. The first is the best of them. */
+/* Chains in the field that are not by RFC 5280 (no keyUsage, basicConstraints not critical):
+ * refused with and without key identifiers asked for. The first is the best of them. */
 static void test_yubikey(void **state)
 {
     (void)state;

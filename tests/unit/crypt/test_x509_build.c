@@ -78,16 +78,15 @@ static void test_extension_bytes(void **state)
     static const struct {
         const char *oid, *hex;
     } rows[] = {
-        {"\x55\x1d\x13", "0101ff04023000"},       /* basicConstraints, critical, CA:FALSE */
-        {"\x55\x1d\x0f", "0101ff0404030205a0"},   /* keyUsage, critical */
+        {"\x55\x1d\x13", "0101ff04023000"},     /* basicConstraints, critical, CA:FALSE */
+        {"\x55\x1d\x0f", "0101ff0404030205a0"}, /* keyUsage, critical */
         {"\x55\x1d\x25", "0416301406082b0601050507030206082b0601050507030e"},
         /* subjectAltName: otherName PermanentIdentifier, dNSName, iPAddress twice */
-        {"\x55\x1d\x11",
-         "043c303a"
-         "a01606082b06010505070803a00a30080c06433032414243"
-         "82086d646d2e74657374"
-         "8704c0000201"
-         "871020010db8000000000000000000000001"},
+        {"\x55\x1d\x11", "043c303a"
+                         "a01606082b06010505070803a00a30080c06433032414243"
+                         "82086d646d2e74657374"
+                         "8704c0000201"
+                         "871020010db8000000000000000000000001"},
         {"\x2b\x06\x01\x05\x05\x07\x30\x01\x05", "04020500"},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
@@ -97,9 +96,10 @@ static void test_extension_bytes(void **state)
     }
     struct span v;
     assert_int_equal(cert_ext(c, "1.3.6.1.5.5.7.1.1", &v), 1);
-    assert_string_equal(hex_str(&f->a, v), "3038301a06082b06010505073001860e687474703a2f2f6f2e74657374"
-                                           "2f301a06082b06010505073002860e687474703a2f2f632e746573"
-                                           "742f");
+    assert_string_equal(hex_str(&f->a, v),
+                        "3038301a06082b06010505073001860e687474703a2f2f6f2e74657374"
+                        "2f301a06082b06010505073002860e687474703a2f2f632e746573"
+                        "742f");
     assert_int_equal(cert_ext(c, "2.5.29.31", &v), 1);
     assert_string_equal(hex_str(&f->a, v), "30163014a012a010860e687474703a2f2f6c2e746573742f");
 }
@@ -150,16 +150,16 @@ static void test_names(void **state)
     s.cn = "Plain";
     cert_auto *c = t_cert(&s, f->ca, f->ca_key);
     assert_string_equal(hex_str(&f->a, cert_subject_der(c)),
-                        "3033310b3009060355040613024445"            /* C, PrintableString */
+                        "3033310b3009060355040613024445"               /* C, PrintableString */
                         "31143012060355040a0c0b536368c3b66e202620436f" /* O, UTF8String */
-                        "310e300c06035504031305506c61696e");        /* CN, PrintableString */
+                        "310e300c06035504031305506c61696e");           /* CN, PrintableString */
     static const struct {
         const char *c, *o, *cn;
         enum td_err want;
     } rows[] = {
-        {"D", NULL, "x", TD_INVAL},   {"DEU", NULL, "x", TD_INVAL},
+        {"D", NULL, "x", TD_INVAL},        {"DEU", NULL, "x", TD_INVAL},
         {"\xc3\xb6", NULL, "x", TD_INVAL}, {NULL, NULL, "bad \xff", TD_INVAL},
-        {NULL, NULL, NULL, TD_INVAL}, {"", "", "", TD_INVAL},
+        {NULL, NULL, NULL, TD_INVAL},      {"", "", "", TD_INVAL},
         {NULL, "only O", NULL, TD_OK},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {

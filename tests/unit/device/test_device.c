@@ -184,12 +184,12 @@ static void refusals(void **state)
 {
     struct fx *f = *state;
     struct span der = cert(f);
-    expect(f, &(struct call){"/mdm/connect", REPORT, idle, NULL}, 400, "identity-missing");
-    expect(f, &(struct call){"/mdm/checkin", CHECKIN, auth, NULL}, 400, "identity-missing");
+    expect(f, &(struct call){"/mdm/connect", REPORT, idle, .peer = {0}}, 400, "identity-missing");
+    expect(f, &(struct call){"/mdm/checkin", CHECKIN, auth, .peer = {0}}, 400, "identity-missing");
     expect(f, &(struct call){"/mdm/connect", REPORT, idle, .peer = SPAN_LIT("stranger")}, 403,
            "cert-unknown");
     expect(f, &(struct call){"/mdm/connect", REPORT, idle, .peer = der}, 403, "cert-not-pinned");
-    expect(f, &(struct call){"/mdm/checkin", CHECKIN, "", .peer = der}, 400, "plist-xml");
+    expect(f, &(struct call){"/mdm/checkin", CHECKIN, "", .peer = der}, 400, "PARSE");
     expect(f, &(struct call){"/mdm/checkin", CHECKIN, auth, .peer = der}, 200, NULL);
     expect(f, &(struct call){"/mdm/checkin", CHECKIN, token, .peer = der}, 200, NULL);
     static const char user[] = FX_HEAD FX_S("MessageType", "UserAuthenticate") FX_S("UserID", "U")

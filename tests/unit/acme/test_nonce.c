@@ -1,0 +1,208 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "acme/server/keycache.h"
+#include "acme/server/nonce.h"
+
+static struct clock_fixed now;
+
+static const struct nonce_ops *start(size_t max)
+{
+    const struct nonce_ops *ops;
+    clock_fixed_init(&now, 1000);
+    assert_int_equal(nonce_memory_new(&now.clock, &rng_system, 600, max, &ops, NULL), TD_OK);
+    return ops;
+}
+
+static bool take(const struct nonce_ops *ops, const char *n)
+{
+    return ops->take(ops->ctx, span_str(n));
+}
+
+static void once(void **state)
+{
+    (void)state;
+    const struct nonce_ops *ops = start(1600);
+    char n[NONCE_SIZE], m[NONCE_SIZE];
+    ops->issue(ops->ctx, n);
+    ops->issue(ops->ctx, m);
+    assert_string_not_equal(n, m);
+    assert_true(take(ops, m));
+    assert_false(take(ops, m));
+    assert_true(take(ops, n));
+    assert_false(take(ops, n));
+    nonce_close(ops);
+}
+
+static void strict(void **state)
+{
+    (void)state;
+    const struct nonce_ops *ops = start(1600);
+    char n[NONCE_SIZE];
+    ops->issue(ops->ctx, n);
+    static const char *const bad[] = {"",
+                                      "A",
+                                      "AAAAAAAAAAAAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAAB",
+                                      "AAAAAAAAAA+AAAAAAAAAAA",
+                                      "AAAAAAAAAAAAAAAAAAAAA="};
+    for (size_t i = 0; i < TD_NITEMS(bad); i++)
+        assert_false(take(ops, bad[i]));
+    assert_false(ops->take(ops->ctx, span_of(NULL, 0)));
+    assert_false(ops->take(ops->ctx, span_of("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22)));
+    /* another spelling of the same bits is another nonce: the last digit has 4 idle bits */
+    char twin[NONCE_SIZE];
+    memcpy(twin, n, sizeof n);
+    twin[21] = twin[21] == 'A' ? 'B' : 'x';
+    assert_false(take(ops, twin));
+    assert_true(take(ops, n));
+    nonce_close(ops);
+}
+
+static void lifetime(void **state)
+{
+    (void)state;
+    const struct nonce_ops *ops = start(1600);
+    char n[3][NONCE_SIZE];
+    for (size_t i = 0; i < 3; i++)
+        ops->issue(ops->ctx, n[i]);
+    now.at = 1599;
+    assert_true(take(ops, n[0]));
+    now.at = 1600;
+    assert_false(take(ops, n[1]));
+    now.at = 1000; /* it is gone, whatever the clock says now */
+    assert_false(take(ops, n[1]));
+    assert_true(take(ops, n[2]));
+    nonce_close(ops);
+}
+
+/* Full: the oldest goes, the newest stay; used ones take no room. */
+static void bounded(void **state)
+{
+    (void)state;
+    enum { MAX = 1600, N = 8000 };
+    const struct nonce_ops *ops = start(MAX);
+    char(*n)[NONCE_SIZE] = calloc(N, sizeof *n);
+    char keep[NONCE_SIZE];
+    ops->issue(ops->ctx, keep);
+    for (size_t i = 0; i < N; i++) {
+        ops->issue(ops->ctx, n[i]);
+        assert_true(take(ops, n[i]));
+    }
+    assert_true(take(ops, keep)); /* 8000 issued and used since */
+    for (size_t i = 0; i < N; i++)
+        ops->issue(ops->ctx, n[i]);
+    size_t live = 0;
+    assert_false(take(ops, n[0]));
+    assert_true(take(ops, n[N - 1]));
+    for (size_t i = 0; i < N - 1; i++)
+        live += take(ops, n[i]);
+    assert_in_range(live, MAX / 2, MAX - 1); /* shards fill unevenly, and to the brim */
+    for (size_t i = 0; i < N; i++)
+        assert_false(take(ops, n[i]));
+    /* and it works on after that */
+    ops->issue(ops->ctx, keep);
+    assert_true(take(ops, keep));
+    free(n);
+    nonce_close(ops);
+    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 600, 3, &ops, NULL), TD_OK);
+    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 0, 100, &ops, NULL), TD_OK);
+    nonce_close(NULL);
+}
+
+#define SHARED 4000
+
+struct crowd {
+    const struct nonce_ops *ops;
+    char n[SHARED][NONCE_SIZE];
+    atomic_size_t taken;
+};
+
+static void *grab(void *p)
+{
+    struct crowd *c = p;
+    char own[NONCE_SIZE];
+    for (size_t i = 0; i < SHARED; i++) {
+        if (take(c->ops, c->n[i]))
+            atomic_fetch_add(&c->taken, 1);
+        c->ops->issue(c->ops->ctx, own);
+        if (!take(c->ops, own))
+            return p;
+    }
+    return NULL;
+}
+
+/* Every thread asks for every nonce: each is given once. */
+static void threads(void **state)
+{
+    (void)state;
+    struct crowd *c = calloc(1, sizeof *c);
+    pthread_t t[4];
+    void *failed;
+    c->ops = start(16000);
+    for (size_t i = 0; i < SHARED; i++)
+        c->ops->issue(c->ops->ctx, c->n[i]);
+    for (size_t i = 0; i < TD_NITEMS(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, grab, c), 0);
+    for (size_t i = 0; i < TD_NITEMS(t); i++) {
+        pthread_join(t[i], &failed);
+        assert_null(failed);
+    }
+    assert_int_equal(atomic_load(&c->taken), SHARED);
+    nonce_close(c->ops);
+    free(c);
+}
+
+/* The account keys: found again, of bounded number. */
+static void key_cache(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    struct keycache *c;
+    struct key *k;
+    char(*ids)[RNG_ID_SIZE] = calloc(N, sizeof *ids);
+    assert_int_equal(crypt_init(NULL), TD_OK);
+    assert_int_equal(key_generate(KEY_P256, &k, NULL), TD_OK);
+    assert_int_equal(keycache_new(64, &c, NULL), TD_OK);
+    assert_null(keycache_get(c, SPAN_LIT("AAAAAAAAAAAAAAAAAAAAAA")));
+    assert_null(keycache_get(c, SPAN_LIT("")));
+    keycache_put(c, SPAN_LIT("short"), k);
+    assert_null(keycache_get(c, SPAN_LIT("short")));
+    size_t held = 0;
+    for (size_t i = 0; i < N; i++) {
+        rng_id(&rng_system, ids[i]);
+        keycache_put(c, span_str(ids[i]), k);
+        struct key *again = keycache_get(c, span_str(ids[i]));
+        assert_ptr_equal(again, k);
+        key_free(again);
+    }
+    for (size_t i = 0; i < N; i++) {
+        struct key *again = keycache_get(c, span_str(ids[i]));
+        held += again != NULL;
+        key_free(again);
+    }
+    assert_in_range(held, 32, 64);
+    keycache_free(c);
+    keycache_free(NULL);
+    key_free(k);
+    free(ids);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(once),    cmocka_unit_test(strict),  cmocka_unit_test(lifetime),
+        cmocka_unit_test(bounded), cmocka_unit_test(threads), cmocka_unit_test(key_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
