@@ -8,22 +8,25 @@ struct csr_parts {
     struct span info, spki, algid, sig;
 };
 
-static bool read_csr(struct span der, struct csr_parts *r)
+/* CertificationRequestInfo. */
+static bool read_info(struct span in, struct csr_parts *r)
 {
-    struct span outer, info, version, name, bits, attrs;
-    if (!der_get(&der, DER_SEQUENCE, &outer) || der.n != 0 ||
-        !der_get_raw(&outer, DER_SEQUENCE, &r->info) || !der_get(&outer, DER_SEQUENCE, &r->algid) ||
-        !der_get(&outer, DER_BIT_STRING, &bits) || outer.n != 0 || !der_bits(bits, &r->sig))
-        return false;
-    struct span in = r->info;
+    struct span info, version, name, attrs;
     if (!der_get(&in, DER_SEQUENCE, &info) || !der_get(&info, DER_INTEGER, &version) ||
         version.n != 1 || version.p[0] != 0 || !der_get(&info, DER_SEQUENCE, &name) ||
         !der_get_raw(&info, DER_SEQUENCE, &r->spki))
         return false;
     /* The attributes are to be there; some clients leave an empty set out. */
-    if (info.n != 0 && !der_get(&info, DER_CTX_CONS(0), &attrs))
-        return false;
-    return info.n == 0;
+    return info.n == 0 || (der_get(&info, DER_CTX_CONS(0), &attrs) && info.n == 0);
+}
+
+static bool read_csr(struct span der, struct csr_parts *r)
+{
+    struct span outer, bits;
+    return der_get(&der, DER_SEQUENCE, &outer) && der.n == 0 &&
+           der_get_raw(&outer, DER_SEQUENCE, &r->info) &&
+           der_get(&outer, DER_SEQUENCE, &r->algid) && der_get(&outer, DER_BIT_STRING, &bits) &&
+           outer.n == 0 && der_bits(bits, &r->sig) && read_info(r->info, r);
 }
 
 enum td_err csr_parse(struct span der, struct arena *a, struct csr *ret, struct errinfo *ei)

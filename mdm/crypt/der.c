@@ -106,31 +106,48 @@ static int64_t days_from_civil(int64_t y, int64_t m, int64_t d)
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
-bool der_time(const struct der_item *it, int64_t *ret)
+enum { YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, FIELDS };
+
+/* Year of ylen digits, five fields of two, Z. */
+static bool time_fields(struct span s, size_t ylen, int64_t f[static FIELDS])
 {
-    size_t ylen = it->tag == DER_UTC_TIME ? 2 : 4;
-    if ((it->tag != DER_UTC_TIME && it->tag != DER_GENERALIZED_TIME) || it->val.n != ylen + 11 ||
-        it->val.p[ylen + 10] != 'Z')
+    if (s.n != ylen + 11 || s.p[s.n - 1] != 'Z')
         return false;
-    for (size_t i = 0; i < ylen + 10; i++)
-        if (it->val.p[i] < '0' || it->val.p[i] > '9')
+    for (size_t i = 0; i < s.n - 1; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
             return false;
-    int64_t f[6]; /* year, month, day, hour, minute, second */
-    const uint8_t *p = it->val.p;
-    for (size_t i = 0; i < 6; i++) {
+    const uint8_t *p = s.p;
+    for (size_t i = 0; i < FIELDS; i++) {
         f[i] = 0;
-        for (size_t k = i ? 2 : ylen; k > 0; k--)
+        for (size_t k = i == YEAR ? ylen : 2; k > 0; k--)
             f[i] = f[i] * 10 + (*p++ - '0');
     }
-    if (ylen == 2)
-        f[0] += f[0] < 50 ? 2000 : 1900;
+    return true;
+}
+
+static bool time_ok(const int64_t f[static FIELDS])
+{
     static const int8_t mdays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (f[1] < 1 || f[1] > 12 || f[3] > 23 || f[4] > 59 || f[5] > 59)
+    if (f[MONTH] < 1 || f[MONTH] > 12 || f[HOUR] > 23 || f[MINUTE] > 59 || f[SECOND] > 59)
         return false;
-    bool leap = f[0] % 4 == 0 && (f[0] % 100 != 0 || f[0] % 400 == 0);
-    if (f[2] < 1 || f[2] > mdays[f[1] - 1] + (f[1] == 2 && leap))
+    bool leap = f[YEAR] % 4 == 0 && (f[YEAR] % 100 != 0 || f[YEAR] % 400 == 0);
+    return f[DAY] >= 1 && f[DAY] <= mdays[f[MONTH] - 1] + (f[MONTH] == 2 && leap);
+}
+
+bool der_time(const struct der_item *it, int64_t *ret)
+{
+    int64_t f[FIELDS];
+    if (it->tag != DER_UTC_TIME && it->tag != DER_GENERALIZED_TIME)
         return false;
-    *ret = days_from_civil(f[0], f[1], f[2]) * 86400 + f[3] * 3600 + f[4] * 60 + f[5];
+    bool utc = it->tag == DER_UTC_TIME;
+    if (!time_fields(it->val, utc ? 2 : 4, f))
+        return false;
+    if (utc)
+        f[YEAR] += f[YEAR] < 50 ? 2000 : 1900;
+    if (!time_ok(f))
+        return false;
+    *ret = days_from_civil(f[YEAR], f[MONTH], f[DAY]) * 86400 + f[HOUR] * 3600 + f[MINUTE] * 60 +
+           f[SECOND];
     return true;
 }
 
@@ -173,20 +190,28 @@ size_t der_oid_text(const char *dotted, uint8_t out[static DER_OID_MAX])
     return n;
 }
 
-/* The length of the sequence at p (RFC 3629 table 3-7 of Unicode), 0 when it is malformed. */
+/* Well-formed sequences by their first octet (Unicode table 3-7): how long, and between what the
+ * second octet lies; the others lie between 80 and bf. NUL is left out. */
+static const struct utf8_row {
+    uint8_t first, last, n, lo, hi;
+} utf8_rows[] = {
+    {0x01, 0x7f, 1, 0x00, 0x00}, {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf},
+    {0xe1, 0xec, 3, 0x80, 0xbf}, {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf},
+    {0xf0, 0xf0, 4, 0x90, 0xbf}, {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+};
+
+/* The length of the sequence at p, 0 when it is malformed. */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
-    uint8_t c = p[0];
-    size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    if (n == 0 || c == 0 || n > left)
+    const struct utf8_row *r = utf8_rows, *end = utf8_rows + TD_NITEMS(utf8_rows);
+    while (r < end && (p[0] < r->first || p[0] > r->last))
+        r++;
+    if (r == end || r->n > left || (r->n > 1 && (p[1] < r->lo || p[1] > r->hi)))
         return 0;
-    for (size_t i = 1; i < n; i++)
+    for (size_t i = 2; i < r->n; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
-    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
-        (c == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
+    return r->n;
 }
 
 bool der_utf8_ok(struct span s)

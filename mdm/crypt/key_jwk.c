@@ -98,29 +98,41 @@ static struct span strip_zeros(struct span s)
     return s;
 }
 
-enum td_err key_from_rsa_min(struct span n, struct span e, size_t min_bits, struct key **ret,
-                             struct errinfo *ei)
+/* Bits of a number without leading zero octets. */
+static size_t bit_len(struct span s)
 {
-    n = strip_zeros(n);
-    e = strip_zeros(e);
-    size_t bits = n.n * 8;
-    for (uint8_t top = n.n ? n.p[0] : 0xff; !(top & 0x80); top = (uint8_t)(top << 1))
+    if (s.n == 0)
+        return 0;
+    size_t bits = s.n * 8;
+    for (uint8_t top = s.p[0]; !(top & 0x80); top = (uint8_t)(top << 1))
         bits--;
-    if (bits < min_bits || bits > KEY_RSA_MAX)
-        return err_set(ei, TD_UNSUPPORTED, "RSA key of %zu bit", bits);
-    /* Over 64 bit an exponent only costs us time. */
-    if (e.n == 0 || e.n > 8 || !(e.p[e.n - 1] & 1) || (e.n == 1 && e.p[0] < 3) ||
-        !(n.p[n.n - 1] & 1))
-        return err_set(ei, TD_PARSE, "RSA modulus or exponent");
+    return bits;
+}
 
+static EVP_PKEY *rsa_fromdata(struct span n, struct span e)
+{
     bn_auto *bn = BN_bin2bn(n.p, (int)n.n, NULL);
     bn_auto *be = BN_bin2bn(e.p, (int)e.n, NULL);
     __attribute__((cleanup(param_bld_auto))) OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
     if (!bn || !be || !bld || !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) ||
         !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be))
-        return crypt_fail(ei, TD_NOMEM, "RSA key");
+        return NULL;
     __attribute__((cleanup(params_auto))) OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
-    EVP_PKEY *pkey = params ? fromdata("RSA", params) : NULL;
+    return params ? fromdata("RSA", params) : NULL;
+}
+
+enum td_err key_from_rsa_min(struct span n, struct span e, size_t min_bits, struct key **ret,
+                             struct errinfo *ei)
+{
+    n = strip_zeros(n);
+    e = strip_zeros(e);
+    size_t nbits = bit_len(n), ebits = bit_len(e);
+    if (nbits < min_bits || nbits > KEY_RSA_MAX)
+        return err_set(ei, TD_UNSUPPORTED, "RSA key of %zu bit", nbits);
+    /* Over 64 bit an exponent only costs us time. */
+    if (ebits < 2 || ebits > 64 || !(e.p[e.n - 1] & 1) || !(n.p[n.n - 1] & 1))
+        return err_set(ei, TD_PARSE, "RSA modulus or exponent");
+    EVP_PKEY *pkey = rsa_fromdata(n, e);
     if (!pkey)
         return crypt_fail(ei, TD_PARSE, "RSA key");
     buf_auto b;

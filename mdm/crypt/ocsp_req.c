@@ -106,24 +106,36 @@ static bool read_exts(struct span in, struct ocsp_req *r)
     return true;
 }
 
+/* An optional part, explicitly tagged [n] and of no interest: skipped. */
+static bool skip_optional(struct span *in, uint8_t n)
+{
+    struct span v;
+    return !der_peek(*in, DER_CTX_CONS(n)) || der_get(in, DER_CTX_CONS(n), &v);
+}
+
+/* version [0], v1 when it is there. */
+static bool read_version(struct span *in)
+{
+    struct span v, version;
+    if (!der_peek(*in, DER_CTX_CONS(0)))
+        return true;
+    return der_get(in, DER_CTX_CONS(0), &v) && der_get(&v, DER_INTEGER, &version) && v.n == 0 &&
+           version.n == 1 && version.p[0] == 0;
+}
+
 static bool read_req(struct span in, struct ocsp_req *r)
 {
-    struct span outer, tbs, v, version, list;
+    struct span outer, tbs, exts, list;
     if (!der_get(&in, DER_SEQUENCE, &outer) || in.n != 0 || !der_get(&outer, DER_SEQUENCE, &tbs))
         return false;
-    if (outer.n > 0 && (!der_get(&outer, DER_CTX_CONS(0), &v) || outer.n > 0))
-        return false; /* optionalSignature, ignored */
-    if (der_peek(tbs, DER_CTX_CONS(0)) &&
-        (!der_get(&tbs, DER_CTX_CONS(0), &v) || !der_get(&v, DER_INTEGER, &version) || v.n != 0 ||
-         version.n != 1 || version.p[0] != 0))
+    /* optionalSignature and requestorName */
+    if (!skip_optional(&outer, 0) || outer.n != 0 || !read_version(&tbs) || !skip_optional(&tbs, 1))
         return false;
-    if (der_peek(tbs, DER_CTX_CONS(1)) && !der_get(&tbs, DER_CTX_CONS(1), &v))
-        return false; /* requestorName, ignored */
     if (!der_get(&tbs, DER_SEQUENCE, &list) || !read_list(list, r))
         return false;
-    if (tbs.n > 0 && (!der_get(&tbs, DER_CTX_CONS(2), &v) || !read_exts(v, r)))
-        return false;
-    return tbs.n == 0;
+    if (tbs.n == 0)
+        return true;
+    return der_get(&tbs, DER_CTX_CONS(2), &exts) && tbs.n == 0 && read_exts(exts, r);
 }
 
 enum td_err ocsp_req_parse(struct span der, struct arena *a, struct ocsp_req *ret,

@@ -14,7 +14,7 @@
             SPAN_LIT("\x30\x0d\x06\x09" PKCS1_OID last "\x05\x00")                                 \
     }
 
-/* Indexed by nothing; six rows, the likeliest first. */
+/* The likeliest first. */
 static const struct sigalg table[] = {
     ECDSA(DIGEST_SHA256, "\x02"),
     ECDSA(DIGEST_SHA384, "\x03"),

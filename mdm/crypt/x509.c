@@ -50,22 +50,31 @@ static bool read_validity(struct cert *c, struct span *tbs)
            der_time(&from, &c->not_before) && der_time(&to, &c->not_after);
 }
 
+/* version [0] DEFAULT v1. */
+static bool read_version(struct span *tbs, bool *ret_v3)
+{
+    struct span v, version;
+    *ret_v3 = false;
+    if (!der_peek(*tbs, DER_CTX_CONS(0)))
+        return true;
+    if (!der_get(tbs, DER_CTX_CONS(0), &v) || !der_get(&v, DER_INTEGER, &version) || v.n != 0 ||
+        version.n != 1 || version.p[0] > 2)
+        return false;
+    *ret_v3 = version.p[0] == 2;
+    return true;
+}
+
 static bool read_tbs(struct cert *c, struct span tbs, struct span *ret_rest)
 {
-    struct span v, alg, version;
+    struct span alg;
     bool v3 = false;
-    if (der_peek(tbs, DER_CTX_CONS(0))) {
-        if (!der_get(&tbs, DER_CTX_CONS(0), &v) || !der_get(&v, DER_INTEGER, &version) ||
-            v.n != 0 || version.n != 1 || version.p[0] > 2)
-            return false;
-        v3 = version.p[0] == 2;
-    }
-    bool ok = der_get(&tbs, DER_INTEGER, &c->serial) && der_int_ok(c->serial) &&
-              der_get(&tbs, DER_SEQUENCE, &alg) && span_eq(alg, c->algid) &&
-              der_get_raw(&tbs, DER_SEQUENCE, &c->issuer) && read_validity(c, &tbs) &&
-              der_get_raw(&tbs, DER_SEQUENCE, &c->subject) &&
+    bool ok = read_version(&tbs, &v3) && der_get(&tbs, DER_INTEGER, &c->serial) &&
+              der_int_ok(c->serial) && der_get(&tbs, DER_SEQUENCE, &alg) &&
+              span_eq(alg, c->algid) && der_get_raw(&tbs, DER_SEQUENCE, &c->issuer) &&
+              read_validity(c, &tbs) && der_get_raw(&tbs, DER_SEQUENCE, &c->subject) &&
               der_get_raw(&tbs, DER_SEQUENCE, &c->spki);
     *ret_rest = tbs;
+    /* what follows belongs to version 3 (and 2, which nobody writes) */
     return ok && (v3 || tbs.n == 0);
 }
 

@@ -50,7 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     enum req_method m = (enum req_method)(1u << (data[0] & 7u) & 63u);
-    enum req_listener on = data[0] & 8 ? REQ_ON_STATUS : data[0] & 16 ? REQ_ON_DEVICE : REQ_ON_PUBLIC;
+    enum req_listener on = data[0] & 8    ? REQ_ON_STATUS
+                           : data[0] & 16 ? REQ_ON_DEVICE
+                                          : REQ_ON_PUBLIC;
     struct span path = span_of(data + 1, size - 1);
     size_t raw = router_raw_from(r, path);
     must(raw <= path.n && router_public_len(r, path) <= path.n);

@@ -23,8 +23,7 @@ struct deadlines {
 static void look(struct deadlines *l, struct deadline *d, int64_t now)
 {
     int armed = ARMED;
-    if (atomic_load(&d->due_ms) > now ||
-        !atomic_compare_exchange_strong(&d->state, &armed, FIRING))
+    if (atomic_load(&d->due_ms) > now || !atomic_compare_exchange_strong(&d->state, &armed, FIRING))
         return;
     /* it may have been armed anew in between */
     if (atomic_load(&d->due_ms) > now) {

@@ -1,5 +1,5 @@
-/* Deadlines of connections, for what the HTTP library's idle timeout does not see: a peer that sends
- * or takes one byte now and then. One thread looks at all of them twice a second. */
+/* Deadlines of connections, for what the HTTP library's idle timeout does not see: a peer that
+ * sends or takes one byte now and then. One thread looks at all of them twice a second. */
 #ifndef TD_WEB_HTTP_DEADLINE_H
 #define TD_WEB_HTTP_DEADLINE_H
 

@@ -34,10 +34,8 @@ void http_ex_begin(struct http_ex *x, struct http_shared *sh, const struct http_
     rng_id(sh->conf.rng, x->id);
     /* one byte over the limit is enough for the guard to see that it is over */
     x->url = arena_span(&x->arena, span_sub(url, 0, LIMIT_HTTP_URL + 1));
-    x->req = (struct req){.listener = l->kind,
-                          .peer_addr = peer->addr,
-                          .id = x->id,
-                          .arena = &x->arena};
+    x->req =
+        (struct req){.listener = l->kind, .peer_addr = peer->addr, .id = x->id, .arena = &x->arena};
 }
 
 /* --- errors ----------------------------------------------------------------------------------- */
@@ -96,8 +94,8 @@ static enum td_err strict(struct http_ex *x, struct span method, struct span ver
     if (layout_fault)
         return err_reason(&x->ei, TD_PARSE, layout_fault,
                           "a folded line, a NUL, a bare LF or extra spaces in the head");
-    TD_TRY(http_strict_path(x->framing.path, router_raw_from(x->sh->router, x->framing.path),
-                            &x->ei));
+    TD_TRY(
+        http_strict_path(x->framing.path, router_raw_from(x->sh->router, x->framing.path), &x->ei));
     x->req.method = x->framing.method;
     x->req.path = x->framing.path;
     x->req.query = x->framing.query;
@@ -106,8 +104,8 @@ static enum td_err strict(struct http_ex *x, struct span method, struct span ver
 
 static enum td_err route(struct http_ex *x)
 {
-    enum td_err e = router_match(x->sh->router, x->listener->kind, x->req.method, x->req.path,
-                                 &x->hit);
+    enum td_err e =
+        router_match(x->sh->router, x->listener->kind, x->req.method, x->req.path, &x->hit);
     if (e == TD_METHOD)
         return err_set(&x->ei, e, "the method is not allowed here");
     if (e != TD_OK)

@@ -19,18 +19,18 @@ struct http_shared {
     struct http_conf conf;
     struct router *router;
     struct work *work;
-    atomic_int active;        /* requests with a complete head, not yet delivered */
-    atomic_bool stopping;     /* answers end their connection */
-    atomic_bool closed;       /* nothing goes to the workers any more */
-    atomic_int submitting;    /* threads at the queue */
-    atomic_llong body_bytes;  /* request bodies in memory */
+    atomic_int active;       /* requests with a complete head, not yet delivered */
+    atomic_bool stopping;    /* answers end their connection */
+    atomic_bool closed;      /* nothing goes to the workers any more */
+    atomic_int submitting;   /* threads at the queue */
+    atomic_llong body_bytes; /* request bodies in memory */
 };
 
 /* What is known of the other end of a connection; lives as long as that. */
 struct http_peer {
     char addr[64];
-    int64_t uid; /* of a unix socket's other end, -1 */
-    bool asked;  /* the client certificate was looked at */
+    int64_t uid;  /* of a unix socket's other end, -1 */
+    bool asked;   /* the client certificate was looked at */
     uint8_t *der; /* owned; NULL: none, or not verified */
     size_t der_n;
     /* Fetches the chain shown in the TLS handshake, leaf first; returns how many, at most `max`.
@@ -72,11 +72,10 @@ struct http_ex {
 void http_ex_begin(struct http_ex *x, struct http_shared *sh, const struct http_listener *l,
                    struct http_peer *peer, struct span url);
 
-/* The head is complete. `layout_fault` is http_layout_check's (NULL: fine). The headers are borrowed
- * until end. */
+/* The head is complete. `layout_fault` is http_layout_check's (NULL: fine). The headers are
+ * borrowed until end. */
 enum http_next http_ex_head(struct http_ex *x, struct span method, struct span version,
-                            const struct req_header *headers, size_t n,
-                            const char *layout_fault);
+                            const struct req_header *headers, size_t n, const char *layout_fault);
 
 /* Body bytes as they come; over the limit they are dropped and the answer becomes 413. */
 void http_ex_body(struct http_ex *x, struct span piece);

@@ -27,8 +27,8 @@ static enum td_err check(const struct http_conf *c, struct errinfo *ei)
         if (!l->name || !l->address || l->kind == 0)
             return err_set(ei, TD_INVAL, "a listener without name, address or kind");
         if (l->proxy && !local)
-            return err_set(ei, TD_INVAL,
-                           "listener %s: a proxy is believed on a unix socket alone", l->name);
+            return err_set(ei, TD_INVAL, "listener %s: a proxy is believed on a unix socket alone",
+                           l->name);
         if (l->ask_client_cert && !l->tls)
             return err_set(ei, TD_INVAL, "listener %s: client certificates need TLS", l->name);
         if ((l->ask_client_cert || l->proxy) && !c->hooks.verify_peer)

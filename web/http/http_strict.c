@@ -129,8 +129,7 @@ static enum td_err fields(const struct http_head *h, const struct req_header *fo
                           struct errinfo *ei)
 {
     if (h->nheaders > LIMIT_HTTP_HEADERS) {
-        err_reason(ei, TD_LIMIT, "http-headers", "more than %d header fields",
-                   LIMIT_HTTP_HEADERS);
+        err_reason(ei, TD_LIMIT, "http-headers", "more than %d header fields", LIMIT_HTTP_HEADERS);
         if (ei)
             ei->http = 431;
         return TD_LIMIT;
@@ -145,7 +144,8 @@ static enum td_err fields(const struct http_head *h, const struct req_header *fo
             if (!str_ieq(f->name, span_str(singles[k].name)))
                 continue;
             if (found[k])
-                return bad(ei, singles[k].reason, "a header field that may stand once stands twice");
+                return bad(ei, singles[k].reason,
+                           "a header field that may stand once stands twice");
             found[k] = f;
         }
     }
@@ -153,8 +153,8 @@ static enum td_err fields(const struct http_head *h, const struct req_header *fo
 }
 
 /* RFC 9112 section 6.3: how long the body is must have one answer. */
-static enum td_err framing(const struct req_header *const found[SINGLE_MAX],
-                           struct http_framing *f, struct errinfo *ei)
+static enum td_err framing(const struct req_header *const found[SINGLE_MAX], struct http_framing *f,
+                           struct errinfo *ei)
 {
     if (found[LENGTH] && found[ENCODING])
         return bad(ei, "http-length-and-encoding", "Content-Length and Transfer-Encoding together");

@@ -29,8 +29,8 @@ struct http_framing {
 
 /* Judges method, version, headers and URL (RFC 9112, RFC 9110 section 5) except the shape of the
  * path, which depends on the route. Every refusal has a reason of its own ("http-length-twice");
- * TD_PARSE, or TD_LIMIT with http 414 / 431 for too long a URL / too many headers, or TD_UNSUPPORTED
- * with http 505 for a version. *ret is filled on TD_OK only. */
+ * TD_PARSE, or TD_LIMIT with http 414 / 431 for too long a URL / too many headers, or
+ * TD_UNSUPPORTED with http 505 for a version. *ret is filled on TD_OK only. */
 TD_NODISCARD enum td_err http_strict_head(const struct http_head *h, struct http_framing *ret,
                                           struct errinfo *ei);
 

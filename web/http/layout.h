@@ -1,9 +1,9 @@
-/* What libmicrohttpd 0.9.75 does not deliver to its callback: it ends strings at a NUL, joins folded
- * lines (to the name, by a bug), skips extra spaces and takes a bare LF for a line end. But its
- * strings still lie in the buffer that was read, so the places between them tell: every line must
- * be "name:" blanks "value" CRLF with nothing in between. Not seen: a NUL directly before a bare LF,
- * which lies like CRLF, and lines beginning with NUL before the request line, which are skipped as
- * empty ones; neither moves the boundary of a request or hides a field. */
+/* What libmicrohttpd 0.9.75 does not deliver to its callback: it ends strings at a NUL, joins
+ * folded lines (to the name, by a bug), skips extra spaces and takes a bare LF for a line end. But
+ * its strings still lie in the buffer that was read, so the places between them tell: every line
+ * must be "name:" blanks "value" CRLF with nothing in between. Not seen: a NUL directly before a
+ * bare LF, which lies like CRLF, and lines beginning with NUL before the request line, which are
+ * skipped as empty ones; neither moves the boundary of a request or hides a field. */
 #ifndef TD_WEB_HTTP_LAYOUT_H
 #define TD_WEB_HTTP_LAYOUT_H
 

@@ -83,9 +83,7 @@ static struct conn *conn_new(struct mhd *m, struct MHD_Connection *c)
     k->c = c;
     k->fd = info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     k->peer.uid = m->sock.local ? peer_uid(k->fd) : -1;
-    http_addr_text(m->sock.local
-                       ? NULL
-                       : info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+    http_addr_text(m->sock.local ? NULL : info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
                    k->peer.addr);
     if (m->tls) {
         k->session = info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
@@ -141,8 +139,8 @@ static size_t too_late(char *out, size_t n)
     return len > 0 && (size_t)len < n ? (size_t)len : 0;
 }
 
-/* On the deadline thread: the library sends nothing while it receives, and cannot be asked to answer
- * in the middle of a body. */
+/* On the deadline thread: the library sends nothing while it receives, and cannot be asked to
+ * answer in the middle of a body. */
 void mhd_expired(struct deadline *d)
 {
     struct conn *k = (struct conn *)((char *)d - offsetof(struct conn, deadline));
@@ -219,8 +217,8 @@ static enum MHD_Result answer(struct conn *k)
     http_ex_finish(x, &more);
     const struct http_conf *conf = &k->m->sh->conf;
     /* a reader slower than 16 KiB a second does not hold the answer */
-    int64_t grace = 1000LL * (conf->idle_timeout + conf->body_timeout) +
-                    (int64_t)(x->resp.body.n / 16);
+    int64_t grace =
+        1000LL * (conf->idle_timeout + conf->body_timeout) + (int64_t)(x->resp.body.n / 16);
     if (!deadline_arm(&k->deadline, DEADLINE_SEND, now_ms(k) + grace))
         return MHD_NO;
     struct MHD_Response *r = make_response(x, &more);
@@ -250,8 +248,7 @@ static void run_job(void *arg)
 }
 
 /* Suspended before the job is queued: a worker may resume at once. */
-static enum MHD_Result hand_over(struct conn *k, enum step now, enum step then,
-                                 void (*job)(void *))
+static enum MHD_Result hand_over(struct conn *k, enum step now, enum step then, void (*job)(void *))
 {
     k->step = now;
     MHD_suspend_connection(k->c);
@@ -284,8 +281,7 @@ static const char *layout_fault(const struct conn *k, struct span method, struct
                                 const struct head_list *l)
 {
 #if MHD_VERSION < 0x01000000
-    const union MHD_ConnectionInfo *size =
-        info(k->c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const union MHD_ConnectionInfo *size = info(k->c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     const struct http_layout layout = {.method = method,
                                        .url = k->raw_url,
                                        .version = version,
@@ -435,8 +431,8 @@ static struct MHD_Daemon *start(struct mhd *m)
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, m, MHD_OPTION_EXTERNAL_LOGGER, on_log, m,
         MHD_OPTION_LISTEN_SOCKET, m->sock.fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
-        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        conf->idle_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_HEADER_POOL,
+        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, conf->idle_timeout,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_HEADER_POOL,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, m, MHD_OPTION_URI_LOG_CALLBACK, on_url, m, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, m, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, m,

@@ -175,8 +175,8 @@ struct mhd_tls_cred *mhd_tls_session(struct mhd_tls *t, void *session)
     }
     (void)gnutls_session_ticket_enable_server(s, &t->ticket_key);
     /* ask, never demand: a device without one is told so by the handler */
-    gnutls_certificate_server_set_request(s, t->ask_client ? GNUTLS_CERT_REQUEST
-                                                           : GNUTLS_CERT_IGNORE);
+    gnutls_certificate_server_set_request(s,
+                                          t->ask_client ? GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE);
     return c;
 }
 

@@ -32,8 +32,8 @@ void mhd_tls_send(void *session, struct span bytes);
 
 extern const char mhd_tls_priorities[];
 
-/* libmicrohttpd wants a certificate callback at start (a gnutls_certificate_retrieve_function2); this
- * one is never reached, as each session has credentials of its own. */
+/* libmicrohttpd wants a certificate callback at start (a gnutls_certificate_retrieve_function2);
+ * this one is never reached, as each session has credentials of its own. */
 typedef void (*mhd_tls_fn)(void);
 mhd_tls_fn mhd_tls_cert_callback(void);
 

@@ -6,7 +6,8 @@
 
 static enum td_err malformed(struct errinfo *ei, enum td_err e)
 {
-    return err_reason(ei, e, "client-cert-header", "Client-Cert is no certificate in RFC 9440 form");
+    return err_reason(ei, e, "client-cert-header",
+                      "Client-Cert is no certificate in RFC 9440 form");
 }
 
 /* The standard alphabet with its padding, nothing else; the decoder itself is tolerant. */
@@ -51,7 +52,8 @@ enum td_err http_peer_header(const struct req_header *headers, size_t n, struct 
     struct span der;
     enum td_err e = b64_dec(a, v, &der);
     if (e != TD_OK)
-        return e == TD_NOMEM ? err_set(ei, e, "no memory for Client-Cert") : malformed(ei, TD_PARSE);
+        return e == TD_NOMEM ? err_set(ei, e, "no memory for Client-Cert")
+                             : malformed(ei, TD_PARSE);
     if (der.n > LIMIT_X5C_CERT)
         return malformed(ei, TD_LIMIT);
     *ret = der;

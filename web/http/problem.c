@@ -64,8 +64,7 @@ static void json_text(struct buf *b, const char *s)
     buf_u8(b, '"');
 }
 
-void http_problem(const struct req *req, struct resp *resp, enum td_err e,
-                  const struct errinfo *ei)
+void http_problem(const struct req *req, struct resp *resp, enum td_err e, const struct errinfo *ei)
 {
     int status = http_status_of(e, ei);
     struct buf *b = &resp->body;

@@ -247,17 +247,17 @@ static bool walk(struct search *s, const struct node *n, struct span rest)
     return take_leaf(s, n->tails, rest);
 }
 
-enum td_err router_match(const struct router *r, enum req_listener listener,
-                         enum req_method method, struct span path, struct router_hit *ret)
+enum td_err router_match(const struct router *r, enum req_listener listener, enum req_method method,
+                         struct span path, struct router_hit *ret)
 {
     *ret = (struct router_hit){0};
     if (path.n == 0)
         return TD_NOTFOUND;
     struct search s = {.listener = listener, .method = method, .hit = ret};
     struct span rest = span_of(path.p + 1, path.n - 1);
-    bool found = rest.n == 0 ? take_leaf(&s, r->root.leaves, rest) ||
-                                   take_leaf(&s, r->root.tails, rest)
-                             : walk(&s, &r->root, rest);
+    bool found = rest.n == 0
+                     ? take_leaf(&s, r->root.leaves, rest) || take_leaf(&s, r->root.tails, rest)
+                     : walk(&s, &r->root, rest);
     if (found)
         return TD_OK;
     return ret->allow ? TD_METHOD : TD_NOTFOUND;

@@ -18,8 +18,8 @@ struct router_hit {
 /* Builds from the tables, which must outlive the router. TD_INVAL names the row that has no access
  * rule, no scope for a token, no method, no listener, no handler, a malformed or too long path, or
  * clashes with another. */
-TD_NODISCARD enum td_err router_new(const struct route_set *sets, size_t nsets,
-                                    struct router **ret, struct errinfo *ei);
+TD_NODISCARD enum td_err router_new(const struct route_set *sets, size_t nsets, struct router **ret,
+                                    struct errinfo *ei);
 void router_free(struct router *r);
 
 /* TD_OK with *ret filled; TD_NOTFOUND; TD_METHOD with ret->allow when the path exists on that

@@ -178,7 +178,8 @@ static void spans(void **state)
 static void cursor(void **state)
 {
     (void)state;
-    struct rd r = rd_init(SPAN_LIT("\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" "xy"));
+    struct rd r = rd_init(SPAN_LIT("\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
+                                   "xy"));
     assert_int_equal(rd_u8(&r), 1);
     assert_int_equal(rd_u16(&r), 0x0203);
     assert_int_equal(rd_u32(&r), 0x04050607);
@@ -231,9 +232,8 @@ static void secret_files(void **state)
         const char *content, *want;
         enum td_err err;
     } rows[] = {
-        {"pass\n", "pass", TD_OK},      {"pass", "pass", TD_OK},
-        {"pass\n\n", "pass\n", TD_OK},  {"", NULL, TD_INVAL},
-        {"\n", NULL, TD_INVAL},         {"12345678", "12345678", TD_OK},
+        {"pass\n", "pass", TD_OK},     {"pass", "pass", TD_OK}, {"pass\n\n", "pass\n", TD_OK},
+        {"", NULL, TD_INVAL},          {"\n", NULL, TD_INVAL},  {"12345678", "12345678", TD_OK},
         {"123456789", NULL, TD_LIMIT},
     };
     char path[] = "/tmp/td-secret-XXXXXX";
@@ -293,12 +293,9 @@ static void clocks(void **state)
         int64_t t;
         const char *text;
     } rows[] = {
-        {0, "1970-01-01T00:00:00Z"},
-        {951782400, "2000-02-29T00:00:00Z"},
-        {1700000000, "2023-11-14T22:13:20Z"},
-        {4107542399, "2100-02-28T23:59:59Z"},
-        {4107542400, "2100-03-01T00:00:00Z"},
-        {253402300799, "9999-12-31T23:59:59Z"},
+        {0, "1970-01-01T00:00:00Z"},          {951782400, "2000-02-29T00:00:00Z"},
+        {1700000000, "2023-11-14T22:13:20Z"}, {4107542399, "2100-02-28T23:59:59Z"},
+        {4107542400, "2100-03-01T00:00:00Z"}, {253402300799, "9999-12-31T23:59:59Z"},
     };
     char text[CLOCK_TEXT_SIZE];
     int64_t t;
@@ -363,7 +360,7 @@ static void errors(void **state)
         assert_in_range(err_level((enum td_err)e), LOG_DEBUG, LOG_ERROR);
     }
     assert_string_equal(err_name((enum td_err)999), "INTERNAL");
-    assert_string_equal(err_name((enum td_err)-1), "INTERNAL");
+    assert_string_equal(err_name((enum td_err) - 1), "INTERNAL");
 
     assert_int_equal(err_set(NULL, TD_PARSE, "x"), TD_PARSE);
     struct errinfo ei = {.http = 7, .reason = "old"};

@@ -131,11 +131,11 @@ static void b64_refused(void **state)
         const char *text;
         enum td_err strict, tolerant;
     } rows[] = {
-        {"Z", TD_PARSE, TD_PARSE},     {"Zm9vY", TD_PARSE, TD_PARSE},
-        {"Zg==", TD_PARSE, TD_OK},     {"Zm 9v", TD_PARSE, TD_OK},
+        {"Z", TD_PARSE, TD_PARSE},       {"Zm9vY", TD_PARSE, TD_PARSE},
+        {"Zg==", TD_PARSE, TD_OK},       {"Zm 9v", TD_PARSE, TD_OK},
         {"Zm\r\n\t9v", TD_PARSE, TD_OK}, {"+/+/", TD_PARSE, TD_OK},
-        {"Zh", TD_PARSE, TD_OK},       {"Zm9", TD_PARSE, TD_OK},
-        {"Zm!v", TD_PARSE, TD_PARSE},  {"Zm9v\xc3\xa9", TD_PARSE, TD_PARSE},
+        {"Zh", TD_PARSE, TD_OK},         {"Zm9", TD_PARSE, TD_OK},
+        {"Zm!v", TD_PARSE, TD_PARSE},    {"Zm9v\xc3\xa9", TD_PARSE, TD_PARSE},
         {"Zm\x0b", TD_PARSE, TD_PARSE},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
@@ -297,7 +297,7 @@ static void str(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(num),         cmocka_unit_test(hex),  cmocka_unit_test(b64_vectors),
+        cmocka_unit_test(num),         cmocka_unit_test(hex),         cmocka_unit_test(b64_vectors),
         cmocka_unit_test(b64_refused), cmocka_unit_test(b64_lengths), cmocka_unit_test(uuid),
         cmocka_unit_test(utf8),        cmocka_unit_test(str),
     };

@@ -168,7 +168,7 @@ static void test_issue(void **state)
         cert_auto *c = NULL;
         assert_ok(cert_parse(r.der, &c, &ei));
         assert_string_equal(cert_cn(c, &a), "C02XK0AAJGH5");
-        assert_string_equal(cert_subject_text(c, &a) ? "x" : "", "x");
+        assert_non_null(strstr(cert_subject_text(c, &a), "O=Example Org"));
         assert_false(cert_is_ca(c));
         struct span v;
         assert_int_equal(cert_ext(c, "2.5.29.37", &v), 1); /* clientAuth alone */

@@ -45,7 +45,8 @@ static const struct {
      L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 36\r\n\r\n" NEXT),
      400},
     {"two equal lengths",
-     L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n" NEXT), 400},
+     L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n" NEXT),
+     400},
     {"length with a space before the colon",
      L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 36\r\n\r\n" NEXT), 400},
     {"length with a tab before the colon",
@@ -54,13 +55,16 @@ static const struct {
     {"signed length", L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +0\r\n\r\n" NEXT), 400},
     {"hex length", L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0x0\r\n\r\n" NEXT), 400},
     {"empty length", L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n" NEXT), 400},
-    {"negative length", L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n" NEXT), 400},
+    {"negative length", L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n" NEXT),
+     400},
     {"length behind NUL",
-     L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\0" "36\r\n\r\n" NEXT), 400},
+     L("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\0"
+       "36\r\n\r\n" NEXT),
+     400},
     {"NUL in a value", L("GET /echo HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n" NEXT), 400},
     {"NUL at the end of a value", L("GET /echo HTTP/1.1\r\nHost: x\r\nX: a\0\r\n\r\n" NEXT), 400},
-    {"NUL in the last value",
-     L("GET /echo HTTP/1.1\r\nHost: x\0Content-Length: 36\r\n\r\n" NEXT), 400},
+    {"NUL in the last value", L("GET /echo HTTP/1.1\r\nHost: x\0Content-Length: 36\r\n\r\n" NEXT),
+     400},
     {"NUL in a name", L("GET /echo HTTP/1.1\r\nHost: x\r\nX\0Y: a\r\n\r\n" NEXT), 400},
     {"a line that begins with NUL", L("GET /echo HTTP/1.1\r\nHost: x\r\n\0X: y\r\n" NEXT), 400},
     {"NUL in the path", L("GET /echo\0x HTTP/1.1\r\nHost: x\r\n\r\n" NEXT), 400},
@@ -94,13 +98,15 @@ static const struct {
      L("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" NEXT),
      400},
     {"encoding with a vertical tab",
-     L("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n" NEXT), 400},
+     L("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n" NEXT),
+     400},
     {"chunked in HTTP/1.0",
      L("POST /echo HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n"
        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT),
      400},
     {"trailer",
-     L("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n" NEXT),
+     L("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
+       "y\r\n\r\n" NEXT),
      400},
     {"two authorizations",
      L("GET /token HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\n"
@@ -303,10 +309,8 @@ static void test_limits(void **state)
     static const struct {
         int headers, url, status;
     } cases[] = {
-        {LIMIT_HTTP_HEADERS, 100, 200},
-        {LIMIT_HTTP_HEADERS + 1, 100, 431},
-        {1, LIMIT_HTTP_URL, 200},
-        {1, LIMIT_HTTP_URL + 1, 414},
+        {LIMIT_HTTP_HEADERS, 100, 200},  {LIMIT_HTTP_HEADERS + 1, 100, 431},
+        {1, LIMIT_HTTP_URL, 200},        {1, LIMIT_HTTP_URL + 1, 414},
         {1, LIMIT_HTTP_URL + 5000, 414},
     };
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {

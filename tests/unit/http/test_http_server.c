@@ -1,6 +1,6 @@
 /* The server's behaviour over sockets: bodies, workers, the bounded queue, deadlines, the drain. */
-#include "tests/unit/http/fixture.h"
 #include "mdm/base/metrics.h"
+#include "tests/unit/http/fixture.h"
 
 #define HOST " HTTP/1.1\r\nHost: x\r\n"
 
@@ -71,8 +71,8 @@ static void test_answers(void **state)
         {"GET /token" HOST "Authorization: Bearer bad\r\n\r\n", 401, "error=\"invalid_token\"",
          "none"},
         {"GET /token" HOST "Authorization: Bearer good\r\n\r\n", 200, "none", "WWW"},
-        {"GET /peer" HOST "Client-Cert: :YWJj:\r\n\r\n", 200, "cert=0 proxy=0 addr=127.0.0.1:",
-         "cert=3"},
+        {"GET /peer" HOST "Client-Cert: :YWJj:\r\n\r\n", 200,
+         "cert=0 proxy=0 addr=127.0.0.1:", "cert=3"},
     };
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
         const char *out = ask(s, cases[i].req);
@@ -411,9 +411,9 @@ static void test_refused_configurations(void **state)
     struct http *h;
     struct errinfo ei = {0};
     const struct http_conf good = s->conf;
-    static const char *const addresses[] = {"",         "127.0.0.1",      "127.0.0.1:",
-                                            "x:80",     "127.0.0.1:65536", "[::1:80",
-                                            "unix:rel", "192.0.2.1:80",   "127.0.0.1:+1"};
+    static const char *const addresses[] = {
+        "",        "127.0.0.1", "127.0.0.1:",   "x:80",        "127.0.0.1:65536",
+        "[::1:80", "unix:rel",  "192.0.2.1:80", "127.0.0.1:+1"};
     for (size_t i = 0; i < TD_NITEMS(addresses); i++) {
         struct http_listener l = tcp;
         l.address = addresses[i];

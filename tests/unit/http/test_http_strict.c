@@ -2,7 +2,10 @@
 #include "web/http/http_strict.h"
 #include "web/http/layout.h"
 
-#define H(n, v) {SPAN_LIT(n), SPAN_LIT(v)}
+#define H(n, v)                                                                                    \
+    {                                                                                              \
+        SPAN_LIT(n), SPAN_LIT(v)                                                                   \
+    }
 
 static enum td_err head(const char *method, const char *version, const char *url,
                         const struct req_header *h, size_t n, struct http_framing *f,
@@ -110,8 +113,8 @@ static void test_head_bad(void **state)
             n++;
         struct http_framing f = {.length = 77};
         struct errinfo ei;
-        enum td_err e = head(cases[i].method, cases[i].version, cases[i].url, cases[i].h, n, &f,
-                             &ei);
+        enum td_err e =
+            head(cases[i].method, cases[i].version, cases[i].url, cases[i].h, n, &f, &ei);
         if (e == TD_OK || !ei.reason || strcmp(ei.reason, cases[i].reason) != 0)
             fail_msg("%zu: %s, not %s", i, ei.reason ? ei.reason : "-", cases[i].reason);
         assert_int_equal(f.length, 77);
@@ -228,7 +231,7 @@ static void test_layout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head_good), cmocka_unit_test(test_head_bad),
+        cmocka_unit_test(test_head_good),   cmocka_unit_test(test_head_bad),
         cmocka_unit_test(test_head_limits), cmocka_unit_test(test_path),
         cmocka_unit_test(test_layout),
     };

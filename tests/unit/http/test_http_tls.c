@@ -23,10 +23,9 @@ static void make_pem(struct pem *p, const char *cn)
     gnutls_x509_crt_t crt;
     const uint8_t serial[] = {1, 2, 3};
     gnutls_x509_privkey_init(&key);
-    assert_int_equal(
-        gnutls_x509_privkey_generate(key, GNUTLS_PK_EC,
-                                     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
-        0);
+    assert_int_equal(gnutls_x509_privkey_generate(
+                         key, GNUTLS_PK_EC, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+                     0);
     gnutls_x509_crt_init(&crt);
     gnutls_x509_crt_set_version(crt, 3);
     gnutls_x509_crt_set_key(crt, key);
@@ -295,7 +294,8 @@ static void test_slow_body(void **state)
     (void)state;
     struct client c;
     client_open(&c, 0, NULL, NULL, NULL);
-    const char *out = client_ask(&c, "POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na");
+    const char *out =
+        client_ask(&c, "POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na");
     assert_int_equal(status_of(out), 408);
     client_close(&c);
 }

@@ -73,8 +73,8 @@ static void test_match(void **state)
     assert_false(router_needs_token(r));
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
         struct router_hit hit;
-        enum td_err e = router_match(r, cases[i].on, cases[i].method, span_str(cases[i].path),
-                                     &hit);
+        enum td_err e =
+            router_match(r, cases[i].on, cases[i].method, span_str(cases[i].path), &hit);
         if (e != cases[i].err)
             fail_msg("%s: %s", cases[i].path, err_name(e));
         if (e == TD_METHOD)
@@ -150,7 +150,8 @@ static void test_refused_tables(void **state)
           .path = "/b",
           .access = ROUTE_TOKEN,
           .fn = fn}},
-        {good, {.methods = REQ_GET, .listeners = REQ_ON_PUBLIC, .path = "/b", .access = ROUTE_OPEN}},
+        {good,
+         {.methods = REQ_GET, .listeners = REQ_ON_PUBLIC, .path = "/b", .access = ROUTE_OPEN}},
         {good,
          {.methods = REQ_GET,
           .listeners = REQ_ON_PUBLIC,

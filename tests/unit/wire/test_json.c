@@ -36,7 +36,10 @@ static struct json *parse(const char *text)
 static void refused(void **state)
 {
     (void)state;
-#define ROW(s) {s, sizeof(s) - 1}
+#define ROW(s)                                                                                     \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
     static const struct {
         const char *text;
         size_t n;
@@ -284,7 +287,7 @@ static void writing_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(refused), TEST(depth),   TEST(nodes),   TEST(access_typed), TEST(scalars),
+        TEST(refused), TEST(depth),   TEST(nodes),   TEST(access_typed),  TEST(scalars),
         TEST(only),    TEST(no_room), TEST(writing), TEST(writing_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

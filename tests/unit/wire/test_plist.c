@@ -151,10 +151,10 @@ static void refused(void **state)
 static void access_typed(void **state)
 {
     (void)state;
-    struct plist *d = parse(
-        DOC("<dict><key>s</key><string>text</string><key>i</key><integer>7</integer>"
-            "<key>b</key><true/><key>d</key><data>AQI=</data>"
-            "<key>a</key><array><string>x</string></array></dict>"));
+    struct plist *d =
+        parse(DOC("<dict><key>s</key><string>text</string><key>i</key><integer>7</integer>"
+                  "<key>b</key><true/><key>d</key><data>AQI=</data>"
+                  "<key>a</key><array><string>x</string></array></dict>"));
     const char *s = "kept";
     int64_t i = -1;
     bool b = false;
@@ -241,22 +241,21 @@ static void building(void **state)
     buf_init(&b, 65536);
     assert_int_equal(plist_xml(d, &b), TD_OK);
     assert_string_equal(
-        buf_cstr(&b),
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-        "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" "
-        "\"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n"
-        "<plist version=\"1.0\">\n<dict>\n"
-        "\t<key>Name</key>\n"
-        "\t<string>A &amp; B &lt;c&gt; \"d\" &#13;\xef\xbf\xbd\xef\xbf\xbd</string>\n"
-        "\t<key>Data</key>\n\t<data>AAEC</data>\n"
-        "\t<key>NoData</key>\n\t<data></data>\n"
-        "\t<key>Int</key>\n\t<integer>42</integer>\n"
-        "\t<key>Yes</key>\n\t<true/>\n\t<key>No</key>\n\t<false/>\n"
-        "\t<key>List&amp;</key>\n\t<array>\n"
-        "\t\t<string>x</string>\n\t\t<integer>-1</integer>\n"
-        "\t\t<dict>\n\t\t\t<key>n</key>\n\t\t\t<integer>1</integer>\n\t\t</dict>\n"
-        "\t\t<array/>\n\t</array>\n"
-        "\t<key>Empty</key>\n\t<dict/>\n</dict>\n</plist>\n");
+        buf_cstr(&b), "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                      "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" "
+                      "\"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n"
+                      "<plist version=\"1.0\">\n<dict>\n"
+                      "\t<key>Name</key>\n"
+                      "\t<string>A &amp; B &lt;c&gt; \"d\" &#13;\xef\xbf\xbd\xef\xbf\xbd</string>\n"
+                      "\t<key>Data</key>\n\t<data>AAEC</data>\n"
+                      "\t<key>NoData</key>\n\t<data></data>\n"
+                      "\t<key>Int</key>\n\t<integer>42</integer>\n"
+                      "\t<key>Yes</key>\n\t<true/>\n\t<key>No</key>\n\t<false/>\n"
+                      "\t<key>List&amp;</key>\n\t<array>\n"
+                      "\t\t<string>x</string>\n\t\t<integer>-1</integer>\n"
+                      "\t\t<dict>\n\t\t\t<key>n</key>\n\t\t\t<integer>1</integer>\n\t\t</dict>\n"
+                      "\t\t<array/>\n\t</array>\n"
+                      "\t<key>Empty</key>\n\t<dict/>\n</dict>\n</plist>\n");
     /* what we write we read, and it says the same */
     buf_auto again;
     buf_init(&again, 65536);
@@ -329,13 +328,15 @@ static void binary(void **state)
 {
     (void)state;
     static const char doc[] = "bplist00"
-                              "\xd5\1\2\3\4\5\6\7\x08\x09\x0a"     /* 8: 11 bytes */
-                              "\x51s\x51n\x51u\x51" "d\x51r"       /* 19, 21, 23, 25, 27 */
-                              "\x61\0\xe9"                         /* 29 */
-                              "\x53" "a b"                         /* 32 */
-                              "\x80\5"                             /* 36 */
-                              "\x33\x41\x9d\0\0\0\0\0\0"           /* 38 */
-                              "\x23\x7f\xf8\0\0\0\0\0\0"           /* 47 */
+                              "\xd5\1\2\3\4\5\6\7\x08\x09\x0a" /* 8: 11 bytes */
+                              "\x51s\x51n\x51u\x51"
+                              "d\x51r"     /* 19, 21, 23, 25, 27 */
+                              "\x61\0\xe9" /* 29 */
+                              "\x53"
+                              "a b"                                          /* 32 */
+                              "\x80\5"                                       /* 36 */
+                              "\x33\x41\x9d\0\0\0\0\0\0"                     /* 38 */
+                              "\x23\x7f\xf8\0\0\0\0\0\0"                     /* 47 */
                               "\x08\x13\x15\x17\x19\x1b\x1d\x20\x24\x26\x2f" /* 56 */
                               "\0\0\0\0\0\0\1\1"
                               "\0\0\0\0\0\0\0\x0b"

@@ -106,8 +106,8 @@ static void xml_table(void **state)
         {"<!DOCTYPE plist SYSTEM>" ROOT "<dict/></plist>", TD_PARSE},
         {"<!DOCTYPE plist PUBLIC \"a\">" ROOT "<dict/></plist>", TD_PARSE},
         {"<!DOCTYPE plist><!DOCTYPE plist>" ROOT "<dict/></plist>", TD_PARSE},
-        {"<!-- <!DOCTYPE plist [ --><!DOCTYPE plist [<!ENTITY a SYSTEM \"file:///etc/passwd\">]>"
-         ROOT "<string>&a;</string></plist>",
+        {"<!-- <!DOCTYPE plist [ --><!DOCTYPE plist [<!ENTITY a SYSTEM "
+         "\"file:///etc/passwd\">]>" ROOT "<string>&a;</string></plist>",
          TD_PARSE},
         {"<!ENTITY a \"b\">" ROOT "<dict/></plist>", TD_PARSE},
         {"<!-- unfinished", TD_PARSE},
@@ -224,7 +224,10 @@ static void finish(struct maker *m, uint64_t top)
 static void bin_objects(void **state)
 {
     (void)state;
-#define ROW(lit, want) {lit, sizeof(lit) - 1, want}
+#define ROW(lit, want)                                                                             \
+    {                                                                                              \
+        lit, sizeof(lit) - 1, want                                                                 \
+    }
     /* object 0 is the row; 1 is "a", 2 is the integer 7 */
     static const struct {
         const char *bytes;
@@ -280,7 +283,8 @@ static void bin_objects(void **state)
         struct maker m;
         make_init(&m);
         object(&m, rows[i].bytes, rows[i].n);
-        OBJECT(&m, "\x51" "a");
+        OBJECT(&m, "\x51"
+                   "a");
         OBJECT(&m, "\x10\x07");
         finish(&m, 0);
         enum td_err e = guard(buf_view(&m.b));
@@ -297,7 +301,7 @@ static void bin_over_table(void **state)
     static const struct {
         const char *bytes;
         size_t n;
-    } rows[] = {{"\x11\1", 2}, {"\x42\1", 2}, {"\x62\1\1", 3}, {"\x5f", 1},  {"\x5f\x11", 2},
+    } rows[] = {{"\x11\1", 2}, {"\x42\1", 2}, {"\x62\1\1", 3}, {"\x5f", 1},      {"\x5f\x11", 2},
                 {"\x23", 1},   {"\xa1", 1},   {"\xd1\1", 2},   {"\xd2\1\1\1", 4}};
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         struct maker m;
@@ -319,8 +323,12 @@ static void bin_key_with_nul(void **state)
         const char *key;
         size_t n;
         enum td_err want;
-    } rows[] = {{"\x52" "ab", 3, TD_OK},
-                {"\x52" "a\0", 3, TD_PARSE},
+    } rows[] = {{"\x52"
+                 "ab",
+                 3, TD_OK},
+                {"\x52"
+                 "a\0",
+                 3, TD_PARSE},
                 {"\x62\0a\0b", 5, TD_OK},
                 {"\x62\0a\0\0", 5, TD_PARSE}};
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
@@ -342,7 +350,8 @@ static void bin_cycles(void **state)
     make_init(&m); /* array -> dict -> array */
     OBJECT(&m, "\xa1\1");
     OBJECT(&m, "\xd1\2\0");
-    OBJECT(&m, "\x51" "k");
+    OBJECT(&m, "\x51"
+               "k");
     finish(&m, 0);
     assert_int_equal(guard(buf_view(&m.b)), TD_PARSE);
     buf_free(&m.b);
@@ -365,11 +374,11 @@ static void bin_trailer(void **state)
         size_t back;
         uint8_t value;
         enum td_err want;
-    } rows[] = {{26, 0, TD_PARSE},   {26, 5, TD_PARSE}, {26, 255, TD_PARSE}, {25, 0, TD_PARSE},
-                {25, 6, TD_PARSE},   {17, 0, TD_PARSE}, {17, 1, TD_PARSE},   {17, 3, TD_PARSE},
-                {24, 0x80, TD_LIMIT}, {22, 1, TD_LIMIT}, {9, 2, TD_PARSE},   {16, 1, TD_PARSE},
-                {1, 0, TD_PARSE},    {1, 12, TD_PARSE}, {1, 13, TD_PARSE},   {8, 0xff, TD_PARSE},
-                {33, 0, TD_PARSE},   {33, 200, TD_PARSE}, {25, 1, TD_OK}};
+    } rows[] = {{26, 0, TD_PARSE},    {26, 5, TD_PARSE},   {26, 255, TD_PARSE}, {25, 0, TD_PARSE},
+                {25, 6, TD_PARSE},    {17, 0, TD_PARSE},   {17, 1, TD_PARSE},   {17, 3, TD_PARSE},
+                {24, 0x80, TD_LIMIT}, {22, 1, TD_LIMIT},   {9, 2, TD_PARSE},    {16, 1, TD_PARSE},
+                {1, 0, TD_PARSE},     {1, 12, TD_PARSE},   {1, 13, TD_PARSE},   {8, 0xff, TD_PARSE},
+                {33, 0, TD_PARSE},    {33, 200, TD_PARSE}, {25, 1, TD_OK}};
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         uint8_t copy[64];
         assert_true(good.n <= sizeof copy);
@@ -484,8 +493,7 @@ static void bin_bytes(void **state)
     for (size_t i = 0; i < 65536; i++)
         buf_u8(&text, 'x');
     for (uint32_t over = 0; over < 2; over++) {
-        buf_auto b =
-            bin_wide(LIMIT_PLIST_BYTES / 65536 + over, (const char *)text.p, text.n);
+        buf_auto b = bin_wide(LIMIT_PLIST_BYTES / 65536 + over, (const char *)text.p, text.n);
         assert_int_equal(guard(buf_view(&b)), over ? TD_LIMIT : TD_OK);
     }
 }
@@ -493,13 +501,13 @@ static void bin_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xml_table),     cmocka_unit_test(xml_truncated),
-        cmocka_unit_test(xml_depth),     cmocka_unit_test(xml_nodes),
-        cmocka_unit_test(xml_laughs),    cmocka_unit_test(bin_objects),
+        cmocka_unit_test(xml_table),      cmocka_unit_test(xml_truncated),
+        cmocka_unit_test(xml_depth),      cmocka_unit_test(xml_nodes),
+        cmocka_unit_test(xml_laughs),     cmocka_unit_test(bin_objects),
         cmocka_unit_test(bin_over_table), cmocka_unit_test(bin_key_with_nul),
-        cmocka_unit_test(bin_cycles),    cmocka_unit_test(bin_trailer),
-        cmocka_unit_test(bin_depth),     cmocka_unit_test(bin_nodes),
-        cmocka_unit_test(bin_expanding), cmocka_unit_test(bin_bytes),
+        cmocka_unit_test(bin_cycles),     cmocka_unit_test(bin_trailer),
+        cmocka_unit_test(bin_depth),      cmocka_unit_test(bin_nodes),
+        cmocka_unit_test(bin_expanding),  cmocka_unit_test(bin_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
