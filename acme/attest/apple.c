@@ -85,7 +85,8 @@ static enum td_err step_end_entity(struct check *c, struct errinfo *ei)
     return TD_OK;
 }
 
-/* Step 3: a critical extension that we do not know refuses the certificate (RFC 5280 section 4.2). */
+/* Step 3: a critical extension that we do not know refuses the certificate (RFC 5280 section 4.2).
+ */
 static enum td_err step_critical(struct check *c, struct errinfo *ei)
 {
     if (!attest_critical_known(cert_der(c->ret->leaf)))
@@ -130,8 +131,8 @@ static enum td_err step_key(struct check *c, struct errinfo *ei)
 }
 
 static const step_fn steps[] = {
-    step_count,      step_parse,     step_chain,  step_dates,
-    step_end_entity, step_critical, step_freshness, step_serial, step_key,
+    step_count,    step_parse,     step_chain,  step_dates, step_end_entity,
+    step_critical, step_freshness, step_serial, step_key,
 };
 
 enum td_err attest_apple(const struct attest_roots *roots, struct span att_stmt,

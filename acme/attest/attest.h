@@ -27,7 +27,7 @@ struct attest_facts {
 };
 
 struct attest_result {
-    struct cert *leaf; /* owned: attest_result_free */
+    struct cert *leaf;     /* owned: attest_result_free */
     struct span chain_der; /* the other certificates, concatenated, in the arena */
     struct attest_facts facts;
     uint8_t spki_sha256[SHA256_SIZE];

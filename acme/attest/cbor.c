@@ -46,12 +46,6 @@ static void on_map(void *p, size_t n)
     *(struct attest_cbor *)p = (struct attest_cbor){.kind = ATTEST_CBOR_MAP, .n = n};
 }
 
-static void on_tag(void *p, uint64_t v)
-{
-    (void)v;
-    *(struct attest_cbor *)p = (struct attest_cbor){.kind = ATTEST_CBOR_TAG};
-}
-
 static void on_simple(void *p)
 {
     *(struct attest_cbor *)p = (struct attest_cbor){.kind = ATTEST_CBOR_SIMPLE};
@@ -78,6 +72,12 @@ static void on_bool(void *p, bool v)
 static void on_refused(void *p)
 {
     *(struct attest_cbor *)p = (struct attest_cbor){.kind = ATTEST_CBOR_REFUSED};
+}
+
+static void on_tag(void *p, uint64_t v)
+{
+    (void)v;
+    on_refused(p);
 }
 
 static const struct cbor_callbacks callbacks = {
@@ -131,8 +131,6 @@ enum td_err attest_cbor_skip(struct rd *r, struct span *ret)
             todo += it.n;
         else if (it.kind == ATTEST_CBOR_MAP)
             todo += 2 * it.n;
-        else if (it.kind == ATTEST_CBOR_TAG)
-            todo++;
     }
     if (ret)
         *ret = span_of(start, (size_t)(r->p - start));

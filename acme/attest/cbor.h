@@ -11,9 +11,8 @@ enum attest_cbor_kind {
     ATTEST_CBOR_TEXT,
     ATTEST_CBOR_ARRAY,
     ATTEST_CBOR_MAP,
-    ATTEST_CBOR_TAG,
     ATTEST_CBOR_SIMPLE,
-    ATTEST_CBOR_REFUSED /* indefinite lengths */
+    ATTEST_CBOR_REFUSED /* tags, indefinite lengths */
 };
 
 struct attest_cbor {
@@ -22,7 +21,7 @@ struct attest_cbor {
     struct span s; /* bytes or text, borrowed from the input */
 };
 
-/* Reads the next item; of arrays, maps and tags the head alone. TD_PARSE at the end of the input. */
+/* Reads the next item; of arrays and maps the head alone. TD_PARSE at the end of the input. */
 TD_NODISCARD enum td_err attest_cbor_next(struct rd *r, struct attest_cbor *ret);
 
 /* Skips one whole item; *ret (may be NULL) = its bytes. */

@@ -39,9 +39,10 @@ static enum td_err head_read(struct walk *w, struct head *h)
         h->value = rd_be(&w->rd, (size_t)1 << (h->info - 24));
     if (w->rd.bad)
         return err_set(w->ei, TD_PARSE, "CBOR ends early");
-    /* section 3.3: a simple value below 32 has no two-byte form */
-    if (h->major == SIMPLE && h->info == 24 && h->value < 32)
-        return err_set(w->ei, TD_PARSE, "CBOR simple value is not well-formed");
+    /* libcbor 0.8 reads neither every tag nor unassigned simple values, and no attestation has
+     * them: of major type 7 false, true, null, undefined and the floats stay */
+    if (h->major == TAG || (h->major == SIMPLE && (h->info < 20 || h->info == 24)))
+        return err_set(w->ei, TD_PARSE, "CBOR tag or simple value that no attestation has");
     return TD_OK;
 }
 
@@ -111,8 +112,7 @@ static enum td_err item(struct walk *w, unsigned depth)
         return err_set(w->ei, TD_PARSE, "CBOR claims more elements than bytes");
     if (h.major == MAP)
         return map(w, h.value, depth);
-    uint64_t n = h.major == ARRAY ? h.value : h.major == TAG;
-    for (uint64_t i = 0; i < n; i++)
+    for (uint64_t i = 0; h.major == ARRAY && i < h.value; i++)
         TD_TRY(item(w, depth + 1));
     return TD_OK;
 }

@@ -1,4 +1,5 @@
-/* Critical extensions of a leaf, which no path builder sees (apple.c checks its links one by one). */
+/* Critical extensions of a leaf, which no path builder sees (apple.c checks its links one by one).
+ */
 #ifndef TD_ACME_ATTEST_CRITICAL_H
 #define TD_ACME_ATTEST_CRITICAL_H
 

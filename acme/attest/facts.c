@@ -16,7 +16,10 @@ static const struct fact {
     size_t offset;
     const char *name;
 } facts[] = {
-#define TEXT(oid, member) {ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member}
+#define TEXT(oid, member)                                                                          \
+    {                                                                                              \
+        ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member                         \
+    }
     TEXT("9.1", serial),
     TEXT("9.2", udid),
     TEXT("9.4", sw_update_id),

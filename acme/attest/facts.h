@@ -4,7 +4,8 @@
 
 #include "acme/attest/attest.h"
 
-/* Reads every known extension; absent, repeated or undecodable is unknown. Spans borrow the cert. */
+/* Reads every known extension; absent, repeated or undecodable is unknown. Spans borrow the cert.
+ */
 void attest_facts_read(const struct cert *leaf, struct attest_facts *ret);
 
 /* The text of an extension's value: raw bytes as Apple writes them. Should the whole value be a

@@ -13,8 +13,8 @@ TD_NODISCARD enum td_err attest_subca_new(struct attest_subca **ret);
 void attest_subca_free(struct attest_subca *c);
 
 /* Verifies an intermediate: CA:TRUE with keyCertSign, issued by one of the roots, both valid at
- * `now`. *ret gets a reference (cert_free), *ret_root the number of the anchor. A refusal has reason
- * "chain-untrusted" or "x5c-malformed". */
+ * `now`. *ret gets a reference (cert_free), *ret_root the number of the anchor. A refusal has
+ * reason "chain-untrusted" or "x5c-malformed". */
 TD_NODISCARD enum td_err attest_subca_verify(const struct attest_roots *roots, struct span der,
                                              int64_t now, struct cert **ret, size_t *ret_root,
                                              struct errinfo *ei);

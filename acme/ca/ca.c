@@ -105,8 +105,7 @@ static enum td_err fill_record(const struct ca *ca, const struct ca_grant *g, st
 {
     cert_auto *c = NULL;
     TD_TRY(cert_parse(der, &c, ei));
-    if (!same_key(c, g->spki, a) ||
-        !span_eq(cert_issuer_der(c), cert_subject_der(ca->issuing)))
+    if (!same_key(c, g->spki, a) || !span_eq(cert_issuer_der(c), cert_subject_der(ca->issuing)))
         return err_set(ei, TD_INTERNAL, "the signer's certificate is not the one asked for");
     r->serial = arena_span(a, cert_serial(c));
     r->device_serial = arena_strdup(a, g->device_serial);

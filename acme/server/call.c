@@ -45,8 +45,8 @@ static enum td_err check_nonce(const struct acme_call *c, struct errinfo *ei)
                        "the nonce is unknown, used or expired");
 }
 
-static enum td_err begin(const struct req *r, struct resp *resp, bool by_kid,
-                         struct acme_call *c, struct errinfo *ei)
+static enum td_err begin(const struct req *r, struct resp *resp, bool by_kid, struct acme_call *c,
+                         struct errinfo *ei)
 {
     *c = (struct acme_call){.acme = r->ctx, .req = r, .resp = resp, .arena = r->arena};
     c->now = clock_now(c->acme->conf.clock);

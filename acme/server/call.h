@@ -5,9 +5,9 @@
 
 #include "acme/server/server_int.h"
 
-/* For requests signed by an account (kid). Reasons: "content-type", those of jws_parse, "nonce-bad",
- * "url-mismatch", "key-form" (jwk where kid is wanted or the reverse), "account-unknown", those of
- * jws_verify. */
+/* For requests signed by an account (kid). Reasons: "content-type", those of jws_parse,
+ * "nonce-bad", "url-mismatch", "key-form" (jwk where kid is wanted or the reverse),
+ * "account-unknown", those of jws_verify. */
 TD_NODISCARD enum td_err acme_call_kid(const struct req *r, struct resp *resp,
                                        struct acme_call *ret, struct errinfo *ei);
 

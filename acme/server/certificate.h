@@ -4,7 +4,8 @@
 
 #include "mdm/base/req.h"
 
-/* Handler: POST /acme/cert/{id}, the id being the order's. PEM, leaf first: Apple keeps the leaf. */
+/* Handler: POST /acme/cert/{id}, the id being the order's. PEM, leaf first: Apple keeps the leaf.
+ */
 enum td_err acme_certificate(const struct req *r, struct resp *resp, struct errinfo *ei);
 
 #endif

@@ -33,10 +33,10 @@ enum td_err acme_challenge_json(const struct acme_call *c, const struct acme_ord
 static enum td_err reply(struct acme_call *c, const struct acme_order *o, struct errinfo *ei)
 {
     struct json_w w;
-    TD_TRY(acme_reply_url(c, "Link",
-                          arena_printf(c->arena, "<%s/acme/authz/%s>;rel=\"up\"",
-                                       c->acme->conf.base_url, o->id),
-                          ei));
+    TD_TRY(acme_reply_url(
+        c, "Link",
+        arena_printf(c->arena, "<%s/acme/authz/%s>;rel=\"up\"", c->acme->conf.base_url, o->id),
+        ei));
     acme_reply(c, 200, &w);
     TD_TRY(acme_challenge_json(c, o, &w, ei));
     return acme_reply_end(c, ei);
@@ -48,9 +48,9 @@ struct answer {
     struct acme_order o;      /* as read */
     const char *device_error; /* Apple's own words, NULL */
     struct attest_result att;
-    const char *facts;        /* JSON */
+    const char *facts; /* JSON */
     char evidence_id[RNG_ID_SIZE];
-    enum td_err verdict;      /* of the attestation */
+    enum td_err verdict; /* of the attestation */
     struct errinfo why;
     struct acme_order done; /* as it stands after the job */
     struct errinfo done_why;
@@ -227,13 +227,12 @@ enum td_err acme_challenge(const struct req *r, struct resp *resp, struct errinf
     TD_TRY(acme_id_param(r, &id, ei));
     __attribute__((cleanup(result_auto_free))) struct answer s = {.c = &c};
     TD_TRY(acme_order_read(&c, id, &s.o, ei));
-    if (c.jws.payload.n == 0 || s.o.state.chal != ACME_PENDING ||
-        s.o.state.order != ACME_PENDING)
+    if (c.jws.payload.n == 0 || s.o.state.chal != ACME_PENDING || s.o.state.order != ACME_PENDING)
         return reply(&c, &s.o, ei);
     if (acme_order_expired(&s.o, c.now)) {
         struct errinfo why = {0};
-        enum td_err e = acme_refuse(&why, TD_EXPIRED, "malformed", "order-expired",
-                                    "the order is expired");
+        enum td_err e =
+            acme_refuse(&why, TD_EXPIRED, "malformed", "order-expired", "the order is expired");
         if (ei)
             *ei = why;
         return acme_record_refusal(&c, s.o.serial, id, e, &why);

@@ -1,5 +1,5 @@
-/* Directory and nonces (RFC 8555 sections 7.1.1, 7.2). Both ignore a body: Apple's client sends `{}`
- * on GET and HEAD. */
+/* Directory and nonces (RFC 8555 sections 7.1.1, 7.2). Both ignore a body: Apple's client sends
+ * `{}` on GET and HEAD. */
 #ifndef TD_ACME_SERVER_DIRECTORY_H
 #define TD_ACME_SERVER_DIRECTORY_H
 

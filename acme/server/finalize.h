@@ -5,8 +5,8 @@
 
 #include "mdm/base/req.h"
 
-/* Handler: POST /acme/order/{id}/finalize. Synchronous: the answer is the valid order. A bad CSR and
- * an absent signer leave the order ready. */
+/* Handler: POST /acme/order/{id}/finalize. Synchronous: the answer is the valid order. A bad CSR
+ * and an absent signer leave the order ready. */
 enum td_err acme_finalize(const struct req *r, struct resp *resp, struct errinfo *ei);
 
 #endif

@@ -56,8 +56,8 @@ static enum td_err parse_ec(const struct json *jwk, struct arena *a, struct jwk 
         /* RFC 7518 section 6.2.1.2: the full size of the field, leading zeros included */
         if (x.n != curves[i].size || y.n != curves[i].size)
             return malformed(ei, "x or y");
-        ret->canonical =
-            arena_printf(a, "{\"crv\":\"%s\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", crv, xt, yt);
+        ret->canonical = arena_printf(
+            a, "{\"crv\":\"%s\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", crv, xt, yt);
         return judged(key_from_ec(curves[i].type, x, y, &ret->key, NULL), ei);
     }
     return unsupported(ei);
@@ -89,8 +89,7 @@ static enum td_err parse_okp(const struct json *jwk, struct arena *a, struct jwk
         return unsupported(ei);
     if (x.n != 32)
         return malformed(ei, "x");
-    ret->canonical =
-        arena_printf(a, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", xt);
+    ret->canonical = arena_printf(a, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", xt);
     return judged(key_from_ed25519(x, &ret->key, NULL), ei);
 }
 

@@ -32,8 +32,8 @@ static enum td_err malformed(struct errinfo *ei, const char *what)
     return acme_refuse(ei, TD_PARSE, "malformed", "jws-malformed", "%s", what);
 }
 
-static enum td_err parse_json(struct span s, struct arena *a, struct json **ret,
-                              const char *what, struct errinfo *ei)
+static enum td_err parse_json(struct span s, struct arena *a, struct json **ret, const char *what,
+                              struct errinfo *ei)
 {
     enum td_err e = json_parse(s, a, ret, NULL);
     if (e == TD_NOMEM)

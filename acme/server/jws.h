@@ -1,4 +1,5 @@
-/* Signed requests: flattened JWS JSON (RFC 7515 section 7.2.2) as RFC 8555 section 6.2 narrows it. */
+/* Signed requests: flattened JWS JSON (RFC 7515 section 7.2.2) as RFC 8555 section 6.2 narrows it.
+ */
 #ifndef TD_ACME_SERVER_JWS_H
 #define TD_ACME_SERVER_JWS_H
 

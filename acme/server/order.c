@@ -78,7 +78,7 @@ static enum td_err identifier(const struct json *p, const char **ret, struct err
 
 struct new_job {
     struct acme_call *c;
-    struct acme_order o;    /* id, profile, identifier, token, expires_at given */
+    struct acme_order o;      /* id, profile, identifier, token, expires_at given */
     const char *bound_serial; /* also filled when refused, if a device could be told */
 };
 
@@ -89,8 +89,8 @@ static enum td_err new_job(struct tx *tx, void *ctx, struct errinfo *ei)
     struct client_id cid = {0};
     j->bound_serial = NULL;
     TD_TRY(acme_account_check(tx, c->account_id, ei));
-    enum td_err e = client_id_claim(tx, j->o.identifier, j->o.profile, j->o.id, c->now, c->arena,
-                                    &cid, ei);
+    enum td_err e =
+        client_id_claim(tx, j->o.identifier, j->o.profile, j->o.id, c->now, c->arena, &cid, ei);
     j->bound_serial = cid.serial;
     if (e != TD_OK && !cid.serial)
         return e;

@@ -1,5 +1,5 @@
-/* Orders (RFC 8555 sections 7.1.3, 7.4): newOrder binds a one-time ClientIdentifier to the device it
- * was made for. */
+/* Orders (RFC 8555 sections 7.1.3, 7.4): newOrder binds a one-time ClientIdentifier to the device
+ * it was made for. */
 #ifndef TD_ACME_SERVER_ORDER_H
 #define TD_ACME_SERVER_ORDER_H
 

@@ -4,8 +4,22 @@
 #include "acme/server/problem.h"
 #include "acme/server/stmts.h"
 
-enum { PROFILE, IDENTIFIER, SERIAL, STATUS, AUTHZ, CHAL, TOKEN, ERROR, VALIDATED, SPKI, EVIDENCE,
-       CERT, EXPIRES, ACCOUNT_STATUS };
+enum {
+    PROFILE,
+    IDENTIFIER,
+    SERIAL,
+    STATUS,
+    AUTHZ,
+    CHAL,
+    TOKEN,
+    ERROR,
+    VALIDATED,
+    SPKI,
+    EVIDENCE,
+    CERT,
+    EXPIRES,
+    ACCOUNT_STATUS
+};
 
 static enum td_err read_row(const struct cur *row, struct arena *a, struct acme_order *o,
                             struct errinfo *ei)
@@ -38,8 +52,8 @@ enum td_err acme_order_get(struct tx *tx, const char *id, const char *account_id
                            struct acme_order *ret, struct errinfo *ei)
 {
     struct cur row;
-    enum td_err e = tx_row(tx, ACME_SQL(ORDER_GET), SV_LIST(SV_TEXT(id), SV_TEXT(account_id)),
-                           &row, ei);
+    enum td_err e =
+        tx_row(tx, ACME_SQL(ORDER_GET), SV_LIST(SV_TEXT(id), SV_TEXT(account_id)), &row, ei);
     if (e == TD_NOTFOUND)
         return acme_not_found(ei);
     if (e != TD_OK)
@@ -84,16 +98,15 @@ enum td_err acme_order_move(struct tx *tx, struct acme_order *o, enum acme_event
     int64_t changes;
     if (acme_state_next(o->state, ev, &to) != TD_OK)
         return not_ready(ei);
-    TD_TRY(tx_exec(tx, ACME_SQL(ORDER_MOVE),
-                   SV_LIST(SV_TEXT(o->id), SV_TEXT(acme_status_name(o->state.order)),
-                           SV_TEXT(acme_status_name(o->state.authz)),
-                           SV_TEXT(acme_status_name(o->state.chal)),
-                           SV_TEXT(acme_status_name(to.order)), SV_TEXT(acme_status_name(to.authz)),
-                           SV_TEXT(acme_status_name(to.chal)), SV_TEXT0(o->error),
-                           o->validated_at ? SV_INT(o->validated_at) : SV_NULL,
-                           SV_BLOB0(o->spki_sha256), SV_TEXT0(o->evidence_id),
-                           SV_BLOB0(o->cert_serial)),
-                   &changes, ei));
+    TD_TRY(tx_exec(
+        tx, ACME_SQL(ORDER_MOVE),
+        SV_LIST(SV_TEXT(o->id), SV_TEXT(acme_status_name(o->state.order)),
+                SV_TEXT(acme_status_name(o->state.authz)), SV_TEXT(acme_status_name(o->state.chal)),
+                SV_TEXT(acme_status_name(to.order)), SV_TEXT(acme_status_name(to.authz)),
+                SV_TEXT(acme_status_name(to.chal)), SV_TEXT0(o->error),
+                o->validated_at ? SV_INT(o->validated_at) : SV_NULL, SV_BLOB0(o->spki_sha256),
+                SV_TEXT0(o->evidence_id), SV_BLOB0(o->cert_serial)),
+        &changes, ei));
     if (changes != 1)
         return not_ready(ei);
     o->state = to;

@@ -11,7 +11,7 @@
 
 struct list_job {
     const struct acme_call *c;
-    int64_t after;        /* created_at and id of the last one shown */
+    int64_t after; /* created_at and id of the last one shown */
     const char *after_id;
     size_t n;
     bool more;
@@ -69,7 +69,8 @@ static enum td_err cursor(const struct req *r, struct list_job *j, struct errinf
     uint64_t t;
     if (!dot || num_u64(span_sub(s, 0, at), INT64_MAX, &t) != TD_OK ||
         !acme_id_valid(span_sub(s, at + 1, s.n)))
-        return acme_refuse(ei, TD_PARSE, "malformed", "cursor-malformed", "the cursor is malformed");
+        return acme_refuse(ei, TD_PARSE, "malformed", "cursor-malformed",
+                           "the cursor is malformed");
     j->after = (int64_t)t;
     j->after_id = arena_dup(r->arena, span_sub(s, at + 1, s.n));
     return j->after_id ? TD_OK : err_set(ei, TD_NOMEM, "request");

@@ -8,16 +8,24 @@
 
 #define URN "urn:ietf:params:acme:error:"
 
-/* Reference section 3.2. A type without a row takes the error's own status (malformed, unauthorized,
- * serverInternal). */
+/* Reference section 3.2. A type without a row takes the error's own status (malformed,
+ * unauthorized, serverInternal). */
 static const struct {
     const char *type;
     int http;
 } types[] = {
-    {"accountDoesNotExist", 400},   {"alreadyRevoked", 400},       {"badAttestationStatement", 400},
-    {"badCSR", 400},                {"badNonce", 400},             {"badPublicKey", 400},
-    {"badSignatureAlgorithm", 400}, {"orderNotReady", 403},        {"rateLimited", 429},
-    {"rejectedIdentifier", 400},    {"unsupportedIdentifier", 400}, {"unauthorized", 403},
+    {"accountDoesNotExist", 400},
+    {"alreadyRevoked", 400},
+    {"badAttestationStatement", 400},
+    {"badCSR", 400},
+    {"badNonce", 400},
+    {"badPublicKey", 400},
+    {"badSignatureAlgorithm", 400},
+    {"orderNotReady", 403},
+    {"rateLimited", 429},
+    {"rejectedIdentifier", 400},
+    {"unsupportedIdentifier", 400},
+    {"unauthorized", 403},
 };
 
 enum td_err acme_refuse(struct errinfo *ei, enum td_err e, const char *type, const char *reason,

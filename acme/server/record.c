@@ -23,8 +23,8 @@ static enum td_err add(struct tx *tx, void *ctx, struct errinfo *ei)
     return attempt_add(tx, ctx, ei);
 }
 
-enum td_err acme_record_refusal(const struct acme_call *c, const char *serial,
-                                const char *order_id, enum td_err e, const struct errinfo *ei)
+enum td_err acme_record_refusal(const struct acme_call *c, const char *serial, const char *order_id,
+                                enum td_err e, const struct errinfo *ei)
 {
     if (!ei || !ei->reason || acme_problem_status(e, ei) >= 500)
         return e;

@@ -14,8 +14,8 @@ struct attempt acme_attempt(const struct acme_call *c, const char *serial, const
 /* Records a refusal in a write of its own, behind the failed one. Returns `e`, so that the refusal
  * reaches the client; when the record fails, that is logged. Only refusals are recorded: for a
  * fault of ours (5xx) it does nothing. */
-enum td_err acme_record_refusal(const struct acme_call *c, const char *serial,
-                                const char *order_id, enum td_err e, const struct errinfo *ei);
+enum td_err acme_record_refusal(const struct acme_call *c, const char *serial, const char *order_id,
+                                enum td_err e, const struct errinfo *ei);
 
 /* The inventory's word in this transaction: TD_FORBIDDEN "rejectedIdentifier" with reason
  * "device-not-listed" when the device left; a fault is passed on as it is. */

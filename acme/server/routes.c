@@ -15,8 +15,10 @@
 
 /* ROUTE_OPEN: the JWS is the authentication, checked by every handler. */
 #define ROW(m, p, max, fl, f, d)                                                                   \
-    {.methods = (m), .listeners = REQ_ON_PUBLIC, .path = (p), .access = ROUTE_OPEN,               \
-     .body_max = (max), .flags = (fl), .fn = (f), .problem = acme_problem, .doc = (d)}
+    {                                                                                              \
+        .methods = (m), .listeners = REQ_ON_PUBLIC, .path = (p), .access = ROUTE_OPEN,             \
+        .body_max = (max), .flags = (fl), .fn = (f), .problem = acme_problem, .doc = (d)           \
+    }
 #define POST(p, f, d) ROW(REQ_POST, p, LIMIT_BODY_JWS, 0, f, d)
 #define IDLE(p, f, d) ROW(REQ_GET | REQ_HEAD, p, IDLE_BODY, ROUTE_INLINE, f, d)
 

@@ -1,15 +1,21 @@
 #include "acme/server/state.h"
 
 static const char *const names[] = {
-    [ACME_PENDING] = "pending",       [ACME_READY] = "ready",
-    [ACME_PROCESSING] = "processing", [ACME_VALID] = "valid",
-    [ACME_INVALID] = "invalid",       [ACME_EXPIRED] = "expired",
+    [ACME_PENDING] = "pending",         [ACME_READY] = "ready",
+    [ACME_PROCESSING] = "processing",   [ACME_VALID] = "valid",
+    [ACME_INVALID] = "invalid",         [ACME_EXPIRED] = "expired",
     [ACME_DEACTIVATED] = "deactivated",
 };
 _Static_assert(TD_NITEMS(names) == ACME_STATUS_MAX, "one name for each status");
 
-#define START {ACME_PENDING, ACME_PENDING, ACME_PENDING}
-#define MET {ACME_READY, ACME_VALID, ACME_VALID}
+#define START                                                                                      \
+    {                                                                                              \
+        ACME_PENDING, ACME_PENDING, ACME_PENDING                                                   \
+    }
+#define MET                                                                                        \
+    {                                                                                              \
+        ACME_READY, ACME_VALID, ACME_VALID                                                         \
+    }
 
 /* `processing` is never entered: Apple's client neither waits nor polls. */
 static const struct {

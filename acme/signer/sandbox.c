@@ -54,10 +54,19 @@ enum td_err sandbox_drop(const char *user, struct errinfo *ei)
     return sandbox_no_dump(ei);
 }
 
+enum td_err sandbox_dir(const char *dir, int *ret_fd, struct errinfo *ei)
+{
+    int fd = open(dir, O_PATH | O_CLOEXEC | O_DIRECTORY);
+    if (fd < 0)
+        return err_sys(ei, TD_IO, errno, "cannot open %.100s", dir);
+    *ret_fd = fd;
+    return TD_OK;
+}
+
 /* Every right over files that the kernel's version of landlock knows is handled, and so refused;
  * reading below `dir` alone is allowed. The audit log's descriptor is open already: landlock does
  * not touch it. */
-static enum td_err landlock(const char *dir, struct errinfo *ei)
+static enum td_err landlock(int dir_fd, struct errinfo *ei)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 1) {
@@ -71,17 +80,13 @@ static enum td_err landlock(const char *dir, struct errinfo *ei)
     int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (rules < 0)
         return err_sys(ei, TD_IO, errno, "landlock refused its rules");
-    int fd = open(dir, O_PATH | O_CLOEXEC | O_DIRECTORY);
     struct landlock_path_beneath_attr below = {
         .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
-        .parent_fd = fd,
+        .parent_fd = dir_fd,
     };
-    bool ok = fd >= 0 &&
-              syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) == 0 &&
+    bool ok = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) == 0 &&
               syscall(SYS_landlock_restrict_self, rules, 0) == 0;
     int sys = errno;
-    if (fd >= 0)
-        close(fd);
     close(rules);
     return ok ? TD_OK : err_sys(ei, TD_IO, sys, "landlock could not be entered");
 }
@@ -137,7 +142,7 @@ static enum td_err seccomp(struct errinfo *ei)
     return rc == 0 ? TD_OK : err_sys(ei, TD_IO, -rc, "seccomp refused its filter");
 }
 
-enum td_err sandbox_enter(const char *dir, struct errinfo *ei)
+enum td_err sandbox_enter(int dir_fd, struct errinfo *ei)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_sys(ei, TD_IO, errno, "cannot give up new privileges");
@@ -145,6 +150,6 @@ enum td_err sandbox_enter(const char *dir, struct errinfo *ei)
         log_ev(LOG_WARN, "signer.sandbox", KV("state", "off in sanitizer builds"));
         return TD_OK;
     }
-    TD_TRY(landlock(dir, ei));
+    TD_TRY(landlock(dir_fd, ei));
     return seccomp(ei);
 }

@@ -12,9 +12,13 @@ TD_NODISCARD enum td_err sandbox_no_dump(struct errinfo *ei);
  * TD_NOTFOUND for an unknown user. */
 TD_NODISCARD enum td_err sandbox_drop(const char *user, struct errinfo *ei);
 
+/* A descriptor of the directory for sandbox_enter, taken while it may still be reached: not by the
+ * user of sandbox_drop. The caller closes it. */
+TD_NODISCARD enum td_err sandbox_dir(const char *dir, int *ret_fd, struct errinfo *ei);
+
 /* landlock (the directory read-only, where the kernel has it: its absence is logged), then the
  * seccomp allow-list; any other system call kills the process. In sanitizer builds neither, as
  * their run-times need more; that is logged. */
-TD_NODISCARD enum td_err sandbox_enter(const char *dir, struct errinfo *ei);
+TD_NODISCARD enum td_err sandbox_enter(int dir_fd, struct errinfo *ei);
 
 #endif

@@ -82,10 +82,24 @@ static enum td_err make_room(struct worker *w, struct errinfo *ei)
     return TD_OK;
 }
 
+/* From here on the worker can answer and append, nothing else. */
+static enum td_err close_off(const struct worker_opts *o, struct errinfo *ei)
+{
+    char now[CLOCK_TEXT_SIZE];
+    int dir = -1;
+    clock_text(clock_now(&clock_system), now); /* the C library reads its time zone now */
+    TD_TRY(sandbox_dir(o->dir, &dir, ei));
+    enum td_err e = o->user ? sandbox_drop(o->user, ei) : TD_OK;
+    if (e == TD_OK)
+        e = sandbox_enter(dir, ei);
+    close(dir);
+    return e;
+}
+
 static enum td_err start(struct worker *w, struct errinfo *ei)
 {
     const struct worker_opts *o = w->opts;
-    char log_path[CADIR_PATH_MAX], now[CLOCK_TEXT_SIZE];
+    char log_path[CADIR_PATH_MAX];
     TD_TRY(sandbox_no_dump(ei));
     TD_TRY(crypt_init(ei));
     TD_TRY(make_room(w, ei));
@@ -94,10 +108,7 @@ static enum td_err start(struct worker *w, struct errinfo *ei)
     TD_TRY(audit_log_open(log_path, LOCK_WAIT_MS, &w->audit, ei));
     issuer_init(&w->issuer, &w->ca, &w->audit, &clock_system, &rng_system);
     TD_TRY(responder_init(&w->responder, &w->issuer, ei));
-    clock_text(clock_now(&clock_system), now); /* the C library reads its time zone now */
-    if (o->user)
-        TD_TRY(sandbox_drop(o->user, ei));
-    TD_TRY(sandbox_enter(o->dir, ei));
+    TD_TRY(close_off(o, ei));
     return say_hello(w, ei);
 }
 

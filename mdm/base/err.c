@@ -45,8 +45,8 @@ int err_level(enum td_err e)
     return table[known(e)].level;
 }
 
-static void fill(struct errinfo *ei, enum td_err e, const char *reason, int sys, const char *fmt,
-                 va_list ap)
+static TD_PRINTF(5, 0) void fill(struct errinfo *ei, enum td_err e, const char *reason, int sys,
+                                 const char *fmt, va_list ap)
 {
     if (!ei)
         return;

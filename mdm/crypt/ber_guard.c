@@ -65,25 +65,28 @@ static void close_full(struct walk *w)
         w->depth--;
 }
 
+/* The two zero octets that end the innermost value, which must be of indefinite length. */
+static bool end_of_contents(struct walk *w, const uint8_t *content, size_t len_octets, size_t n)
+{
+    if (n != 0 || len_octets != 1 || w->depth == 0 || w->stack[w->depth - 1].end)
+        return false;
+    w->p = content;
+    w->depth--;
+    return true;
+}
+
 static bool step(struct walk *w)
 {
     const uint8_t *end = limit(w);
     size_t t = tag_len(w->p, end), n;
     bool indefinite;
-    if (t == 0)
-        return false;
-    size_t l = len_len(w->p + t, end, &n, &indefinite);
+    size_t l = t ? len_len(w->p + t, end, &n, &indefinite) : 0;
     if (l == 0)
         return false;
     const uint8_t *content = w->p + t + l;
-    if (w->p[0] == 0 && t == 1) { /* end of contents */
-        if (n != 0 || l != 1 || w->depth == 0 || w->stack[w->depth - 1].end)
-            return false;
-        w->p = content;
-        w->depth--;
-        return true;
-    }
     bool constructed = w->p[0] & 0x20;
+    if (w->p[0] == 0 && t == 1)
+        return end_of_contents(w, content, l, n);
     if ((indefinite && !constructed) || n > (size_t)(end - content))
         return false;
     w->p = constructed ? content : content + n;

@@ -92,24 +92,34 @@ static bool read_ext(struct span *list, struct cert_ext *ret)
     return der_get(&e, DER_OCTET_STRING, &ret->val) && e.n == 0;
 }
 
-/* The rest of the TBS: obsolete unique identifiers (skipped) and the extensions. */
+/* The rest of the TBS: obsolete unique identifiers (skipped) and the extensions, whose list it
+ * finds; empty when there are none. */
+static bool find_exts(struct span rest, struct span *ret_list)
+{
+    struct der_item it;
+    struct span outer;
+    *ret_list = (struct span){NULL, 0};
+    for (uint8_t n = 1; n <= 2; n++)
+        if (der_peek(rest, DER_CTX(n)) && !der_next(&rest, &it))
+            return false;
+    if (rest.n == 0)
+        return true;
+    return der_get(&rest, DER_CTX_CONS(3), &outer) && rest.n == 0 &&
+           der_get(&outer, DER_SEQUENCE, ret_list) && outer.n == 0 && ret_list->n > 0;
+}
+
 static enum td_err read_exts(struct cert *c, struct span rest, struct errinfo *ei)
 {
     struct der_item it;
     struct span list, count;
-    for (uint8_t n = 1; n <= 2; n++)
-        if (der_peek(rest, DER_CTX(n)) && !der_next(&rest, &it))
-            return err_set(ei, TD_PARSE, "certificate");
-    if (rest.n == 0)
-        return TD_OK;
-    if (!der_get(&rest, DER_CTX_CONS(3), &list) || rest.n != 0 ||
-        !der_get(&list, DER_SEQUENCE, &count) || list.n != 0 || count.n == 0)
-        return err_set(ei, TD_PARSE, "certificate extensions");
-    list = count;
     size_t n = 0;
-    for (; count.n > 0; n++)
+    if (!find_exts(rest, &list))
+        return err_set(ei, TD_PARSE, "certificate extensions");
+    for (count = list; count.n > 0; n++)
         if (!der_next(&count, &it) || n >= CERT_EXTS_MAX)
             return err_set(ei, TD_PARSE, "certificate extensions");
+    if (n == 0)
+        return TD_OK;
     c->exts = calloc(n, sizeof(*c->exts));
     if (!c->exts)
         return err_set(ei, TD_NOMEM, "certificate");

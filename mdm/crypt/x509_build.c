@@ -129,7 +129,8 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
     buf_span(b, span_of(s->public_key->spki, s->public_key->nspki));
     TD_TRY(x509_put_exts(b, s, empty, SPAN_ARR(ski), aki, ei));
     der_close(b, tbs);
-    return subject.err != TD_OK ? subject.err : b->err;
+    enum td_err e = subject.err != TD_OK ? subject.err : b->err;
+    return e == TD_OK ? TD_OK : err_set(ei, e, "certificate");
 }
 
 enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,

@@ -23,6 +23,9 @@ enum plist_type {
     PLIST_T_OTHER
 };
 
+/* Once, before threads: the XML library sets up its own globals. */
+void plist_init(void);
+
 /* Bounds a document of either form without building it: LIMIT_PLIST_DEPTH (nested dicts and
  * arrays), LIMIT_PLIST_NODES (values and keys), no DTD internal subset, no entities but the five,
  * UTF-8 alone, all binary offsets and references inside, no cycle, references counted with their

@@ -7,6 +7,7 @@
 
 #include "mdm/base/limits.h"
 #include "mdm/base/utf8.h"
+#include "mdm/wire/plist.h"
 #include "mdm/wire/plist_guard.h"
 #include "mdm/wire/xml_build.h"
 
@@ -129,9 +130,10 @@ static enum td_err attributes(struct walk *w, xmlTextReaderPtr r, bool root)
         return TD_OK;
     if (!root || n != 1 || xmlTextReaderMoveToFirstAttribute(r) != 1)
         return bad(w->ei, "attribute");
-    const xmlChar *value = xmlTextReaderConstValue(r);
-    bool ok = xmlStrEqual(xmlTextReaderConstName(r), BAD_CAST "version") && value &&
-              strspn((const char *)value, "0123456789.") == strlen((const char *)value);
+    const char *name = (const char *)xmlTextReaderConstName(r);
+    const char *value = (const char *)xmlTextReaderConstValue(r);
+    bool ok = name && strcmp(name, "version") == 0 && value &&
+              strspn(value, "0123456789.") == strlen(value);
     xmlTextReaderMoveToElement(r);
     return ok ? TD_OK : bad(w->ei, "attribute");
 }
@@ -275,4 +277,9 @@ enum td_err xml_guard(struct span s, struct xml_build *build, struct errinfo *ei
     enum td_err e = read_all(&w, r);
     xmlFreeTextReader(r);
     return e;
+}
+
+void plist_init(void)
+{
+    xmlInitParser();
 }

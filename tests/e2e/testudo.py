@@ -13,6 +13,8 @@ import tempfile
 import time
 
 BIN = os.environ.get("TESTUDO_BIN", "build/release/bin")
+os.environ.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tsan.supp"))
 DEADLINE = 120 if "san" in BIN else 60
 
 

@@ -71,7 +71,7 @@ int enroll_timeout_ms(const struct opts *o)
 
 const char *enroll_phase_name(enum enroll_phase p)
 {
-    static const char *const names[] = {"enrol page", "acme", "checkin", "connect", "total"};
+    static const char *const names[] = {"page", "acme", "checkin", "connect", "total"};
     return names[p];
 }
 

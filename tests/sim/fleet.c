@@ -20,7 +20,7 @@ struct run {
     size_t n, skipped;
     struct stats_hist invite, phase[ENROLL_PHASES], session;
     struct stats_causes causes;
-    _Atomic uint64_t commands, notnow, cmd_errors, removed;
+    _Atomic uint64_t commands, notnow, cmd_errors, removed, gone;
     struct api *apis; /* one kept connection per thread */
 };
 
@@ -305,7 +305,9 @@ static bool connect_one(void *ctx, size_t i, unsigned thread)
     device_auto d = {0};
     (void)thread;
     enum td_err e = device_load(&d, r->o->state, r->devices[i].serial, &ei);
-    if (e == TD_OK && !d.removed)
+    if (e == TD_OK && d.removed)
+        atomic_fetch_add(&r->gone, 1);
+    else if (e == TD_OK)
         e = connect_device(r, &d, &why, &ei);
     if (e != TD_OK)
         failed(r, &why, &ei, e);
@@ -331,7 +333,8 @@ static enum td_err connect_list(struct run *r, const char *serial, struct errinf
 
 static void connect_summary(struct run *r, const struct pool *p)
 {
-    uint64_t bad = atomic_load(&p->failed), good = atomic_load(&p->done) - bad;
+    uint64_t bad = atomic_load(&p->failed), gone = atomic_load(&r->gone);
+    uint64_t good = atomic_load(&p->done) - bad - gone;
     if (r->o->json) {
         struct json_w w;
         buf_auto b;
@@ -344,18 +347,21 @@ static void connect_summary(struct run *r, const struct pool *p)
         json_kv_int(&w, "command_errors", (int64_t)atomic_load(&r->cmd_errors));
         json_kv_int(&w, "notnow", (int64_t)atomic_load(&r->notnow));
         json_kv_int(&w, "removed", (int64_t)atomic_load(&r->removed));
+        json_kv_int(&w, "gone", (int64_t)gone);
         stats_hist_json(&w, "session", &r->session);
         stats_causes_json(&w, "failures", &r->causes);
         json_close(&w);
         printf("%s\n", buf_cstr(&b));
         return;
     }
-    printf("connected %llu, failed %llu; commands %llu (errors %llu, NotNow %llu), removed %llu\n",
-           (unsigned long long)good, (unsigned long long)bad,
-           (unsigned long long)atomic_load(&r->commands),
-           (unsigned long long)atomic_load(&r->cmd_errors),
-           (unsigned long long)atomic_load(&r->notnow),
-           (unsigned long long)atomic_load(&r->removed));
+    printf(
+        "connected %llu, failed %llu; commands %llu (errors %llu, NotNow %llu), removed %llu, gone "
+        "before %llu\n",
+        (unsigned long long)good, (unsigned long long)bad,
+        (unsigned long long)atomic_load(&r->commands),
+        (unsigned long long)atomic_load(&r->cmd_errors),
+        (unsigned long long)atomic_load(&r->notnow), (unsigned long long)atomic_load(&r->removed),
+        (unsigned long long)gone);
     stats_hist_print(stdout, "session", &r->session);
     stats_causes_print(stdout, &r->causes);
 }
@@ -399,8 +405,8 @@ static void round_line(struct run *r, const struct pool *p, uint64_t commands)
     uint64_t bad = atomic_load(&p->failed);
     if (commands || bad)
         printf("%zu devices connected: %llu commands done, %llu removed so far, %llu failed\n",
-               r->n, (unsigned long long)commands, (unsigned long long)atomic_load(&r->removed),
-               (unsigned long long)bad);
+               r->n - (size_t)atomic_load(&r->gone), (unsigned long long)commands,
+               (unsigned long long)atomic_load(&r->removed), (unsigned long long)bad);
     if (bad) {
         stats_causes_print(stdout, &r->causes);
         stats_causes_init(&r->causes);
@@ -423,6 +429,7 @@ enum td_err fleet_run_main(const struct opts *o, int *ret_code, struct errinfo *
     while (e == TD_OK && pool_sleep((uint64_t)o->interval * 1000000U)) {
         struct pool p;
         arena_free(&r->a);
+        atomic_store(&r->gone, 0);
         e = connect_all(r, NULL, &p, ei);
         if (e == TD_OK) {
             round_line(r, &p, atomic_load(&r->commands) - before);

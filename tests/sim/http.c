@@ -136,9 +136,9 @@ static enum td_err connect_to(struct http_client *c, const struct http_url *u, b
 static enum td_err render(const struct http_client *c, const struct http_req *q,
                           const struct http_url *u, struct buf *b)
 {
-    bool v6 = strchr(u->host, ':') != NULL;
-    buf_printf(b, "%s %s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", q->method, u->target, v6 ? "[" : "",
-               u->host, v6 ? "]" : "", u->port);
+    bool v6 = strchr(u->host, ':') != NULL, usual = strcmp(u->port, u->tls ? "443" : "80") == 0;
+    buf_printf(b, "%s %s HTTP/1.1\r\nHost: %s%s%s%s%s\r\n", q->method, u->target, v6 ? "[" : "",
+               u->host, v6 ? "]" : "", usual ? "" : ":", usual ? "" : u->port);
     if (q->content_type)
         buf_printf(b, "Content-Type: %s\r\n", q->content_type);
     buf_printf(b, "Connection: keep-alive\r\nAccept: %s\r\n", q->accept ? q->accept : "*/*");

@@ -243,8 +243,9 @@ static enum td_err turn(struct session *s, bool *ret_more, struct errinfo *ei)
 /* The answers that make a device drop its enrolment. */
 static bool unenrolled(const struct refusal *r)
 {
-    return r->step && (r->status == 401 ||
-                       (r->status == 403 && strstr(r->detail, "com.apple.unrecognized.device")));
+    static const char code[] = "com.apple.unrecognized.device";
+    return r->step && (r->status == 401 || (r->status == 403 && (strcmp(r->type, code) == 0 ||
+                                                                 strstr(r->detail, code))));
 }
 
 enum td_err mdm_session(struct mdm *m, struct mdm_counts *counts, bool *ret_changed,

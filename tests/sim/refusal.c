@@ -18,9 +18,12 @@ static enum td_err say(const struct refusal *r, struct errinfo *ei)
 static void from_object(struct refusal *r, const struct json *o)
 {
     const char *type = NULL, *detail = NULL;
-    if (json_get_str(o, "type", &type) != TD_OK)
+    /* RFC 9457, or Apple's {code, description, message, details} */
+    if (json_get_str(o, "type", &type) != TD_OK && json_get_str(o, "code", &type) != TD_OK)
         type = NULL;
-    if (json_get_str(o, "detail", &detail) != TD_OK && json_get_str(o, "title", &detail) != TD_OK)
+    if (json_get_str(o, "detail", &detail) != TD_OK &&
+        json_get_str(o, "description", &detail) != TD_OK &&
+        json_get_str(o, "title", &detail) != TD_OK)
         detail = NULL;
     set(r->type, sizeof(r->type), type);
     set(r->detail, sizeof(r->detail), detail);

@@ -1,9 +1,25 @@
 /* /api/v1/tokens. */
+#include "mdm/base/str.h"
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 #include "web/auth/token.h"
 
 #define TTL_MAX (10 * 365 * (int64_t)86400)
+
+/* A token makes no token that may do more than itself: "admin" makes all. */
+static enum td_err check_grant(const char *held, const char *wanted, struct errinfo *ei)
+{
+    if (token_has_scope(held, SPAN_LIT("admin")))
+        return TD_OK;
+    struct span rest = span_str(wanted);
+    while (rest.n > 0) {
+        struct span word = str_cut(&rest, ' ');
+        if (!token_has_scope(held, word))
+            return err_reason(ei, TD_FORBIDDEN, "scope-missing",
+                              "a token cannot give a scope that it does not hold");
+    }
+    return TD_OK;
+}
 
 API_HANDLER(token_add)
 {
@@ -19,6 +35,7 @@ API_HANDLER(token_add)
     enum td_err e = json_get_int(body, "ttl", &ttl);
     if (e != TD_NOTFOUND && (e != TD_OK || ttl < 60 || ttl > TTL_MAX))
         return err_set(ei, TD_INVAL, "ttl must be 60 to %lld seconds", (long long)TTL_MAX);
+    TD_TRY(check_grant(req->principal.scopes, scopes, ei));
     TD_TRY(token_create(api->store, api->clock, api->rng, name, scopes, ttl, api_actor(req), id,
                         text, ei));
     struct json_w w;

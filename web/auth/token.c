@@ -27,14 +27,13 @@ static const char *const known_scopes[] = {
     "commands:write", "invitations",    "tokens",          "audit:read",   "metrics:read",
 };
 
-/* Is `word` one of the space-separated words? */
-static bool has_word(const char *words, struct span word)
+bool token_has_scope(const char *scopes, struct span scope)
 {
-    while (*words) {
-        size_t n = strcspn(words, " ");
-        if (span_eq(span_of(words, n), word))
+    while (scopes && *scopes) {
+        size_t n = strcspn(scopes, " ");
+        if (span_eq(span_of(scopes, n), scope))
             return true;
-        words += n + (words[n] == ' ');
+        scopes += n + (scopes[n] == ' ');
     }
     return false;
 }
@@ -191,7 +190,7 @@ enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, s
     TD_TRY(e);
     if (clock_now(auth->clock) >= j.expires)
         return err_reason(ei, TD_UNAUTH, "token-expired", "the token has expired");
-    if (!has_word(j.scopes, SPAN_LIT("admin")) && !has_word(j.scopes, span_str(r->scope)))
+    if (!token_has_scope(j.scopes, SPAN_LIT("admin")) && !token_has_scope(j.scopes, span_str(r->scope)))
         return err_reason(ei, TD_FORBIDDEN, "scope-missing", "the token has no scope '%s'",
                           r->scope);
     req->principal = (struct req_principal){j.id, j.name, j.scopes};

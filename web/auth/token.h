@@ -38,6 +38,9 @@ TD_NODISCARD enum td_err token_list(struct tx *tx, const char *after, size_t max
 
 TD_NODISCARD enum td_err token_count(struct tx *tx, int64_t *ret, struct errinfo *ei);
 
+/* Is `scope` one of the space-separated words? NULL holds none. "admin" is no wildcard here. */
+bool token_has_scope(const char *scopes, struct span scope);
+
 /* The http_hooks.authorize of the API: checks "Authorization: Bearer td_..." and the route's
  * scope; fills req->principal. ctx is a struct token_auth. TD_UNAUTH carries the challenge. */
 enum td_err token_authorize(void *ctx, const struct route *r, struct req *req,

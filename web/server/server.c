@@ -262,6 +262,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
 enum td_err server_start(const struct settings *conf, struct server **ret, struct errinfo *ei)
 {
     TD_TRY(crypt_init(ei));
+    plist_init();
     struct server *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(ei, TD_NOMEM, "cannot start");

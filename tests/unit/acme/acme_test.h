@@ -223,7 +223,8 @@ static inline int world_reset(void **state)
     return 0;
 }
 
-/* --- a transport without sockets ---------------------------------------------------------------- */
+/* --- a transport without sockets ----------------------------------------------------------------
+ */
 
 struct answer {
     enum td_err err;
@@ -313,7 +314,8 @@ static inline struct answer serve(struct world *w, struct arena *a, enum req_met
     return an;
 }
 
-/* --- the client --------------------------------------------------------------------------------- */
+/* --- the client ---------------------------------------------------------------------------------
+ */
 
 struct client {
     struct world *w;
@@ -386,10 +388,12 @@ static inline const char *protected_of(struct client *c, const char *url, const 
     const char *id = t->neither ? ""
                      : t->both  ? arena_printf(&c->arena, ",\"jwk\":%s,\"kid\":\"%s\"",
                                                jwk_text(k, &c->arena), kid)
-                     : jwk ? arena_printf(&c->arena, ",\"jwk\":%s", jwk_text(k, &c->arena))
-                           : arena_printf(&c->arena, ",\"kid\":\"%s\"", kid);
+                     : jwk      ? arena_printf(&c->arena, ",\"jwk\":%s", jwk_text(k, &c->arena))
+                                : arena_printf(&c->arena, ",\"kid\":\"%s\"", kid);
     return arena_printf(&c->arena, "{\"alg\":\"%s\",\"nonce\":\"%s\",\"url\":\"%s\"%s%s}",
-                        t->alg ? t->alg : key_type(k) == KEY_P384 ? "ES384" : "ES256",
+                        t->alg                    ? t->alg
+                        : key_type(k) == KEY_P384 ? "ES384"
+                                                  : "ES256",
                         t->nonce ? t->nonce : c->nonce, t->url ? t->url : url, id,
                         t->crit ? t->crit : "");
 }
@@ -468,8 +472,8 @@ static inline void refused(const struct answer *an, int status, const char *type
     if (an->err == TD_OK)
         fail_msg("accepted, wanted %s: %s", reason, an->body);
     if (an->status != status || strcmp(problem_type(an), type) || strcmp(an->reason, reason))
-        fail_msg("%d %s %s, wanted %d %s %s (%s)", an->status, problem_type(an), an->reason,
-                 status, type, reason, an->body);
+        fail_msg("%d %s %s, wanted %d %s %s (%s)", an->status, problem_type(an), an->reason, status,
+                 type, reason, an->body);
 }
 
 static inline void accepted(const struct answer *an, int status)
@@ -478,7 +482,8 @@ static inline void accepted(const struct answer *an, int status)
         fail_msg("%s %d: %s", err_name(an->err), an->status, an->body);
 }
 
-/* --- identifiers, records ------------------------------------------------------------------------ */
+/* --- identifiers, records ------------------------------------------------------------------------
+ */
 
 struct cid_job {
     const char *id;
@@ -521,7 +526,8 @@ static inline size_t count_attempts(struct client *c, const char *serial)
     return j.n;
 }
 
-/* --- the steps of an enrolment ------------------------------------------------------------------- */
+/* --- the steps of an enrolment -------------------------------------------------------------------
+ */
 
 static inline void client_init(struct client *c, struct world *w)
 {
@@ -545,8 +551,8 @@ static inline void client_free(struct client *c)
 
 static inline void get_nonce(struct client *c)
 {
-    struct answer an = serve(c->w, &c->arena, REQ_HEAD, "/acme/new-nonce", "application/json",
-                             SPAN_LIT("{}"));
+    struct answer an =
+        serve(c->w, &c->arena, REQ_HEAD, "/acme/new-nonce", "application/json", SPAN_LIT("{}"));
     accepted(&an, 200);
     assert_non_null(an.nonce);
     c->nonce = an.nonce;

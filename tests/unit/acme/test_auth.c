@@ -35,10 +35,14 @@ static void jws_faults(void **state)
         {{.body_extra = "}{"}, 400, "malformed", "jws-malformed"},
         {{.protected_json = "[]"}, 400, "malformed", "jws-malformed"},
         {{.protected_json = "{\"alg\":\"ES256\"}"}, 400, "malformed", "jws-malformed"},
-        {{.protected_json = "{\"alg\":1,\"nonce\":\"a\",\"url\":\"b\",\"kid\":\"c\"}"}, 400,
-         "malformed", "jws-malformed"},
-        {{.protected_json = "{\"alg\":\"ES256\",\"nonce\":\"a\",\"url\":\"b\",\"kid\":7}"}, 400,
-         "malformed", "jws-malformed"},
+        {{.protected_json = "{\"alg\":1,\"nonce\":\"a\",\"url\":\"b\",\"kid\":\"c\"}"},
+         400,
+         "malformed",
+         "jws-malformed"},
+        {{.protected_json = "{\"alg\":\"ES256\",\"nonce\":\"a\",\"url\":\"b\",\"kid\":7}"},
+         400,
+         "malformed",
+         "jws-malformed"},
         {{.nonce = ""}, 400, "badNonce", "nonce-bad"},
         {{.nonce = "AAAAAAAAAAAAAAAAAAAAAA"}, 400, "badNonce", "nonce-bad"},
         {{.nonce = "not a nonce"}, 400, "badNonce", "nonce-bad"},
@@ -47,12 +51,18 @@ static void jws_faults(void **state)
         {{.url = ""}, 403, "unauthorized", "url-mismatch"},
         {{.url = arena_printf(&c.arena, "%s?a=b", c.order)}, 403, "unauthorized", "url-mismatch"},
         {{.url = arena_printf(&c.arena, "%s/", c.order)}, 403, "unauthorized", "url-mismatch"},
-        {{.kid = "https://evil.example/acme/acct/AAAAAAAAAAAAAAAAAAAAAA"}, 400,
-         "accountDoesNotExist", "account-unknown"},
-        {{.kid = BASE "/acme/acct/AAAAAAAAAAAAAAAAAAAAAA"}, 400, "accountDoesNotExist",
+        {{.kid = "https://evil.example/acme/acct/AAAAAAAAAAAAAAAAAAAAAA"},
+         400,
+         "accountDoesNotExist",
+         "account-unknown"},
+        {{.kid = BASE "/acme/acct/AAAAAAAAAAAAAAAAAAAAAA"},
+         400,
+         "accountDoesNotExist",
          "account-unknown"},
         {{.kid = BASE "/acme/acct/"}, 400, "accountDoesNotExist", "account-unknown"},
-        {{.kid = BASE "/acme/acct/AAAAAAAAAAAAAAAAAAAAAA/orders"}, 400, "accountDoesNotExist",
+        {{.kid = BASE "/acme/acct/AAAAAAAAAAAAAAAAAAAAAA/orders"},
+         400,
+         "accountDoesNotExist",
          "account-unknown"},
         {{.kid = BASE}, 400, "accountDoesNotExist", "account-unknown"},
         {{.flip = true}, 403, "unauthorized", "signature-bad"},
@@ -71,8 +81,8 @@ static void jws_faults(void **state)
     accepted(&an, 200);
     an = post_twisted(&c, c.order, "", &(struct twist){.type = "Application/JOSE+json"});
     accepted(&an, 200);
-    an = post_twisted(&c, c.order, "", &(struct twist){.crit = ",\"unknown\":1",
-                                                       .body_extra = ",\"more\":[1]"});
+    an = post_twisted(&c, c.order, "",
+                      &(struct twist){.crit = ",\"unknown\":1", .body_extra = ",\"more\":[1]"});
     accepted(&an, 200);
 }
 
@@ -139,13 +149,15 @@ static void jwk_requests(void **state)
     an = post_twisted(&c, na, "{}", &(struct twist){.neither = true});
     refused(&an, 400, "malformed", "jws-malformed");
     an = post_twisted(&c, na, "{}",
-                      &(struct twist){.neither = true, .crit = ",\"jwk\":{\"kty\":\"oct\","
-                                                               "\"k\":\"AAAA\"}"});
+                      &(struct twist){.neither = true,
+                                      .crit = ",\"jwk\":{\"kty\":\"oct\","
+                                              "\"k\":\"AAAA\"}"});
     refused(&an, 400, "badPublicKey", "jwk-malformed");
     an = post_twisted(&c, na, "{}",
-                      &(struct twist){.neither = true, .crit = ",\"jwk\":{\"kty\":\"EC\","
-                                                               "\"crv\":\"P-521\",\"x\":\"AA\","
-                                                               "\"y\":\"AA\"}"});
+                      &(struct twist){.neither = true,
+                                      .crit = ",\"jwk\":{\"kty\":\"EC\","
+                                              "\"crv\":\"P-521\",\"x\":\"AA\","
+                                              "\"y\":\"AA\"}"});
     refused(&an, 400, "badPublicKey", "jwk-unsupported");
     new_account(&c);
     an = post(&c, na, "{}"); /* kid where jwk is wanted */
@@ -162,8 +174,8 @@ static void strangers(void **state)
     make_ready(&c);
     new_account(&d);
     const char *cert = arena_printf(&c.arena, BASE "/acme/cert/%s", strrchr(c.order, '/') + 1);
-    const char *urls[] = {c.order, c.authz, c.chal, c.kid, cert,
-                          arena_printf(&c.arena, "%s/orders", c.kid)};
+    const char *urls[] = {c.order, c.authz, c.chal,
+                          c.kid,   cert,    arena_printf(&c.arena, "%s/orders", c.kid)};
     for (size_t i = 0; i < TD_NITEMS(urls); i++) {
         struct answer an = post(&d, urls[i], "");
         refused(&an, 404, "malformed", "not-found");
@@ -180,10 +192,10 @@ static void strangers(void **state)
     an = post_twisted(&d, c.order, "", &(struct twist){.kid = c.kid});
     refused(&an, 403, "unauthorized", "signature-bad");
     /* and no such object gives the same answer as someone else's */
-    static const char *const none[] = {
-        BASE "/acme/order/AAAAAAAAAAAAAAAAAAAAAA", BASE "/acme/order/short",
-        BASE "/acme/order/%2e%2e", BASE "/acme/cert/AAAAAAAAAAAAAAAAAAAAAA",
-        BASE "/acme/authz/AAAAAAAAAAAAAAAAAAAAA'"};
+    static const char *const none[] = {BASE "/acme/order/AAAAAAAAAAAAAAAAAAAAAA",
+                                       BASE "/acme/order/short", BASE "/acme/order/%2e%2e",
+                                       BASE "/acme/cert/AAAAAAAAAAAAAAAAAAAAAA",
+                                       BASE "/acme/authz/AAAAAAAAAAAAAAAAAAAAA'"};
     for (size_t i = 0; i < TD_NITEMS(none); i++) {
         an = post(&d, none[i], "");
         refused(&an, 404, "malformed", "not-found");

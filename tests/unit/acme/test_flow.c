@@ -16,11 +16,11 @@ static void nine_requests(void **state)
     assert_string_equal(str_of(an.json, "newOrder"), BASE "/acme/management/new-order");
     assert_null(json_member(an.json, "revokeCert"));
     assert_null(json_member(an.json, "keyChange"));
-    get_nonce(&c);   /* 2 */
-    new_account(&c); /* 3 */
-    new_order(&c);   /* 4 */
-    get_authz(&c);   /* 5 */
-    make_ready(&c);  /* 6 */
+    get_nonce(&c);         /* 2 */
+    new_account(&c);       /* 3 */
+    new_order(&c);         /* 4 */
+    get_authz(&c);         /* 5 */
+    make_ready(&c);        /* 6 */
     an = try_finalize(&c); /* 7: valid at once */
     accepted(&an, 200);
     assert_string_equal(str_of(an.json, "status"), "valid");
@@ -187,8 +187,13 @@ static void order_list(void **state)
         }
     }
     assert_int_equal(total, 53);
-    static const char *const bad[] = {"x", "1", ".", "1.", "-1.AAAAAAAAAAAAAAAAAAAAAA",
-                                      "1.AAAAAAAAAAAAAAAAAAAAA", "99999999999999999999.A"};
+    static const char *const bad[] = {"x",
+                                      "1",
+                                      ".",
+                                      "1.",
+                                      "-1.AAAAAAAAAAAAAAAAAAAAAA",
+                                      "1.AAAAAAAAAAAAAAAAAAAAA",
+                                      "99999999999999999999.A"};
     for (size_t i = 0; i < TD_NITEMS(bad); i++) {
         an = post(&c, arena_printf(&c.arena, "%s/orders?cursor=%s", c.kid, bad[i]), "");
         refused(&an, 400, "malformed", "cursor-malformed");

@@ -71,8 +71,8 @@ static void short_signatures(void **state)
     for (size_t i = 0; i < json_size(cases); i++) {
         const struct json *c = json_element(cases, i);
         struct errinfo ei;
-        enum td_err e = verify(member(c, "protected"), member(c, "payload"),
-                               member(c, "signature"), &ei);
+        enum td_err e =
+            verify(member(c, "protected"), member(c, "payload"), member(c, "signature"), &ei);
         bool want = strcmp(member(c, "verdict"), "accept") == 0;
         if ((e == TD_OK) != want)
             fail_msg("case %s: %s (%s)", member(c, "name"), err_name(e), ei.msg);
@@ -92,7 +92,7 @@ static enum td_err parse_jwk(const char *text, struct jwk *ret, struct errinfo *
 
 #define RFC7638_N                                                                                  \
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECP" \
-    "ebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2Qvzqy" \
+    "ebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY" \
     "368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0f" \
     "M4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
 #define P256_X "zFd6voabxeGqCgVyOSxJChLO_8gX68NgEHcmbFqJRrE"
@@ -137,8 +137,7 @@ static void jwk_refused(void **state)
         {"{\"kty\":\"EC\"}", "jwk-malformed"},
         {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" P256_X "\"}", "jwk-malformed"},
         {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" P256_X "\",\"y\":\"\"}", "jwk-malformed"},
-        {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" P256_X "\",\"y\":\"AAAA\"}",
-         "jwk-malformed"},
+        {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" P256_X "\",\"y\":\"AAAA\"}", "jwk-malformed"},
         {"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" P256_X "\",\"y\":\"" P256_Y "=\"}",
          "jwk-malformed"},
         /* on no curve */
@@ -180,8 +179,7 @@ static const char *sign(EVP_PKEY *key, const EVP_MD *md, const char *input)
     size_t n = sizeof sig;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestSignInit(ctx, NULL, md, NULL, key), 1);
-    assert_int_equal(
-        EVP_DigestSign(ctx, sig, &n, (const unsigned char *)input, strlen(input)), 1);
+    assert_int_equal(EVP_DigestSign(ctx, sig, &n, (const unsigned char *)input, strlen(input)), 1);
     EVP_MD_CTX_free(ctx);
     return b64url_str(&arena, span_of(sig, n));
 }
@@ -205,7 +203,7 @@ static void try_alg(EVP_PKEY *key, const EVP_MD *md, const char *alg, const char
                               alg, jwk)));
     const char *sig = sign(key, md, arena_printf(&arena, "%s.e30", prot));
     assert_ok(verify(prot, "e30", sig, &ei));
-    assert_int_equal(verify(prot, "e31", sig, &ei), TD_FORBIDDEN); /* another payload */
+    assert_int_equal(verify(prot, "W10", sig, &ei), TD_FORBIDDEN); /* another payload */
     assert_string_equal(ei.reason, "signature-bad");
     assert_int_equal(verify(prot, "e30", "", &ei), TD_FORBIDDEN);
     assert_int_equal(verify(prot, "e30", "AAAA", &ei), TD_FORBIDDEN);

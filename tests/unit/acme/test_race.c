@@ -131,7 +131,8 @@ static void double_order(void **state)
     assert_int_equal(won, 1);
 }
 
-/* --- the table of states --------------------------------------------------------------------------- */
+/* --- the table of states
+ * --------------------------------------------------------------------------- */
 
 static void states(void **state)
 {
@@ -158,7 +159,8 @@ static void states(void **state)
     assert_int_equal(acme_status_parse(SPAN_LIT(""), &st), TD_PARSE);
 }
 
-/* --- cleaning ---------------------------------------------------------------------------------------- */
+/* --- cleaning
+ * ---------------------------------------------------------------------------------------- */
 
 static void cleaning(void **state)
 {

@@ -1,5 +1,5 @@
-/* Refusals on the way to a certificate: identifier, attestation, CSR. Each has its reason, and each is
- * recorded for the administrator. */
+/* Refusals on the way to a certificate: identifier, attestation, CSR. Each has its reason, and each
+ * is recorded for the administrator. */
 #include "tests/unit/acme/acme_test.h"
 
 static void recorded(struct client *c, const char *serial, const char *reason)
@@ -12,7 +12,8 @@ static void recorded(struct client *c, const char *serial, const char *reason)
     assert_true(t.detail[0] != 0);
 }
 
-/* --- newOrder ---------------------------------------------------------------------------------- */
+/* --- newOrder ----------------------------------------------------------------------------------
+ */
 
 static void identifiers(void **state)
 {
@@ -98,7 +99,8 @@ static void unlisted(void **state)
     new_order(&c); /* the refusals left the identifier unclaimed */
 }
 
-/* --- challenge --------------------------------------------------------------------------------- */
+/* --- challenge ---------------------------------------------------------------------------------
+ */
 
 /* The challenge was refused for good: 200, invalid, the reason inside and in the records. */
 static void invalid(struct client *c, struct answer *an, const char *reason)
@@ -123,18 +125,39 @@ static void invalid(struct client *c, struct answer *an, const char *reason)
 }
 
 enum fault {
-    STALE, ABSENT, FOREIGN, WRONG_SERIAL, NO_SERIAL, EXPIRED_LEAF, CA_LEAF, NULL_PAYLOAD, EMPTY_X5C,
-    DEVICE_ERROR, TRAILING, NOT_BASE64, NOT_TEXT, OTHER_FORMAT, KEY_AUTHORIZATION, FAULT_MAX
+    STALE,
+    ABSENT,
+    FOREIGN,
+    WRONG_SERIAL,
+    NO_SERIAL,
+    EXPIRED_LEAF,
+    CA_LEAF,
+    NULL_PAYLOAD,
+    EMPTY_X5C,
+    DEVICE_ERROR,
+    TRAILING,
+    NOT_BASE64,
+    NOT_TEXT,
+    OTHER_FORMAT,
+    KEY_AUTHORIZATION,
+    FAULT_MAX
 };
 
 static const char *const fault_reasons[FAULT_MAX] = {
-    [STALE] = "freshness-mismatch",       [ABSENT] = "freshness-missing",
-    [FOREIGN] = "chain-untrusted",        [WRONG_SERIAL] = "serial-mismatch",
-    [NO_SERIAL] = "serial-missing",       [EXPIRED_LEAF] = "leaf-expired",
-    [CA_LEAF] = "leaf-is-ca",             [NULL_PAYLOAD] = "attestation-missing",
-    [EMPTY_X5C] = "attestation-missing",  [DEVICE_ERROR] = "attestation-missing",
-    [TRAILING] = "cbor-malformed",        [NOT_BASE64] = "cbor-malformed",
-    [NOT_TEXT] = "cbor-malformed",        [OTHER_FORMAT] = "format-not-enabled",
+    [STALE] = "freshness-mismatch",
+    [ABSENT] = "freshness-missing",
+    [FOREIGN] = "chain-untrusted",
+    [WRONG_SERIAL] = "serial-mismatch",
+    [NO_SERIAL] = "serial-missing",
+    [EXPIRED_LEAF] = "leaf-expired",
+    [CA_LEAF] = "leaf-is-ca",
+    [NULL_PAYLOAD] = "attestation-missing",
+    [EMPTY_X5C] = "attestation-missing",
+    [DEVICE_ERROR] = "attestation-missing",
+    [TRAILING] = "cbor-malformed",
+    [NOT_BASE64] = "cbor-malformed",
+    [NOT_TEXT] = "cbor-malformed",
+    [OTHER_FORMAT] = "format-not-enabled",
     [KEY_AUTHORIZATION] = "freshness-mismatch",
 };
 
@@ -302,7 +325,8 @@ static void order_expiry(void **state)
     recorded(&c, SERIAL, "order-expired");
 }
 
-/* --- finalize ---------------------------------------------------------------------------------- */
+/* --- finalize ----------------------------------------------------------------------------------
+ */
 
 static void bad_csrs(void **state)
 {

@@ -170,7 +170,9 @@ static inline struct span fake_leaf_der(const struct fake_pki *pki, const struct
         fake_raw(x, FAKE_ARC "9.1", span_str(l->serial));
     fake_raw(x, FAKE_ARC "9.2", SPAN_LIT("00008120-000A1B2C3D4E5F60"));
     fake_raw(x, FAKE_ARC "10.1", SPAN_LIT("19.1"));
-    fake_raw(x, FAKE_ARC "10.2", SPAN_LIT("\x0c\x04" "19.1"));
+    fake_raw(x, FAKE_ARC "10.2",
+             SPAN_LIT("\x0c\x04"
+                      "19.1"));
     if (l->critical)
         fake_raw2(x, FAKE_ARC "99.1", SPAN_LIT("?"), true);
     fake_raw(x, FAKE_ARC "13.1", SPAN_LIT("\x02\x01\x00"));

@@ -227,7 +227,8 @@ static void sub_cas(void **state)
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         struct fake_pki p = {.root = pki.root};
-        p.sub = fake_ca_new("Bad Sub CA", &pki.root, rows[i].constraints, rows[i].usage, rows[i].to);
+        p.sub =
+            fake_ca_new("Bad Sub CA", &pki.root, rows[i].constraints, rows[i].usage, rows[i].to);
         struct fake_leaf l = good();
         refused(chain_of(&l, &p), "chain-untrusted");
         fake_ca_free(&p.sub);

@@ -10,48 +10,58 @@
 #include "mdm/base/buf.h"
 #include "mdm/base/limits.h"
 
-#define ROW(bytes, e) {SPAN_LIT(bytes), e}
+#define ROW(bytes, e)                                                                              \
+    {                                                                                              \
+        SPAN_LIT(bytes), e                                                                         \
+    }
 
 static const struct {
     struct span in;
     enum td_err want;
 } rows[] = {
-    ROW("", TD_PARSE),
-    ROW("\xa0", TD_OK),
-    ROW("\x80", TD_OK),
-    ROW("\x00", TD_OK),
-    ROW("\x39\x01\x00", TD_OK),
-    ROW("\xf4", TD_OK),
-    ROW("\xfb\0\0\0\0\0\0\0\0", TD_OK),
-    ROW("\xc1\x01", TD_OK),
+    ROW("", TD_PARSE), ROW("\xa0", TD_OK), ROW("\x80", TD_OK), ROW("\x00", TD_OK),
+    ROW("\x39\x01\x00", TD_OK), ROW("\xf4", TD_OK), ROW("\xfb\0\0\0\0\0\0\0\0", TD_OK),
+    ROW("\xf5", TD_OK), ROW("\xf6", TD_OK), ROW("\xf9\x3c\x00", TD_OK),
     /* the array of 2^28 items that costs libcbor 2 GB */
     ROW("\x9b\x00\x00\x00\x00\x10\x00\x00\x00", TD_PARSE),
     ROW("\xbb\xff\xff\xff\xff\xff\xff\xff\xff", TD_PARSE),
     ROW("\x5b\x00\x00\x00\x00\x10\x00\x00\x00", TD_PARSE),
-    ROW("\x5b\xff\xff\xff\xff\xff\xff\xff\xff" "a", TD_PARSE),
+    ROW("\x5b\xff\xff\xff\xff\xff\xff\xff\xff"
+        "a",
+        TD_PARSE),
     ROW("\x7b\xff\xff\xff\xff\xff\xff\xff\xff", TD_PARSE),
-    ROW("\x82\x01", TD_PARSE),             /* truncated array */
-    ROW("\xa1\x01", TD_PARSE),             /* key without value */
-    ROW("\x43\x01\x02", TD_PARSE),         /* truncated bytes */
-    ROW("\x19\x01", TD_PARSE),             /* truncated head */
-    ROW("\xc1", TD_PARSE),                 /* tag of nothing */
-    ROW("\x01\x01", TD_PARSE),             /* trailing byte */
-    ROW("\x80\x00", TD_PARSE),
-    ROW("\x9f\xff", TD_PARSE),             /* indefinite lengths */
-    ROW("\xbf\xff", TD_PARSE),
-    ROW("\x5f\x41\x00\xff", TD_PARSE),
-    ROW("\x7f\xff", TD_PARSE),
-    ROW("\xff", TD_PARSE),
-    ROW("\x1c", TD_PARSE),                 /* reserved */
-    ROW("\xf8\x10", TD_PARSE),             /* simple value below 32 in two bytes */
-    ROW("\xf8\x20", TD_OK),
-    ROW("\xa2\x61" "a\x01\x61" "a\x02", TD_PARSE),       /* key twice */
-    ROW("\xa2\x61" "a\x01\x78\x01" "a\x02", TD_PARSE),   /* twice, spelt differently */
+    ROW("\x82\x01", TD_PARSE),                            /* truncated array */
+    ROW("\xa1\x01", TD_PARSE),                            /* key without value */
+    ROW("\x43\x01\x02", TD_PARSE),                        /* truncated bytes */
+    ROW("\x19\x01", TD_PARSE),                            /* truncated head */
+    ROW("\xc1", TD_PARSE),                                /* tag of nothing */
+    ROW("\x01\x01", TD_PARSE),                            /* trailing byte */
+    ROW("\x80\x00", TD_PARSE), ROW("\x9f\xff", TD_PARSE), /* indefinite lengths */
+    ROW("\xbf\xff", TD_PARSE), ROW("\x5f\x41\x00\xff", TD_PARSE), ROW("\x7f\xff", TD_PARSE),
+    ROW("\xff", TD_PARSE), ROW("\x1c", TD_PARSE), /* reserved */
+    ROW("\xf8\x20", TD_PARSE),                    /* simple values without meaning */
+    ROW("\xe0", TD_PARSE), ROW("\xf3", TD_PARSE), ROW("\xc1\x01", TD_PARSE), /* tags */
+    ROW("\x81\xc9\x00", TD_PARSE),
+    ROW("\xa2\x61"
+        "a\x01\x61"
+        "a\x02",
+        TD_PARSE), /* key twice */
+    ROW("\xa2\x61"
+        "a\x01\x78\x01"
+        "a\x02",
+        TD_PARSE), /* twice, spelt differently */
     ROW("\xa2\x01\x01\x18\x01\x02", TD_PARSE),
-    ROW("\xa2\x61" "a\x01\x41" "a\x02", TD_OK),          /* text and bytes differ */
-    ROW("\xa2\x00\x01\x20\x02", TD_OK),                  /* 0 and -1 differ */
-    ROW("\xa1\x80\x01", TD_PARSE),                       /* array as a key */
-    ROW("\xa2\x61" "a\xa1\x61" "b\x01\x61" "b\x02", TD_OK), /* same key, other map */
+    ROW("\xa2\x61"
+        "a\x01\x41"
+        "a\x02",
+        TD_OK),                         /* text and bytes differ */
+    ROW("\xa2\x00\x01\x20\x02", TD_OK), /* 0 and -1 differ */
+    ROW("\xa1\x80\x01", TD_PARSE),      /* array as a key */
+    ROW("\xa2\x61"
+        "a\xa1\x61"
+        "b\x01\x61"
+        "b\x02",
+        TD_OK), /* same key, other map */
 };
 
 static void guard_rows(void **state)
@@ -115,18 +125,51 @@ static const struct {
     const char *reason; /* NULL: parsed */
     const char *fmt;
 } objects[] = {
-    {SPAN_LIT("\xa2\x63" "fmt\x65" "apple\x67" "attStmt\xa0"), NULL, "apple"},
-    {SPAN_LIT("\xa2\x67" "attStmt\xa0\x63" "fmt\x63" "tpm"), NULL, "tpm"},
-    {SPAN_LIT("\xa3\x63" "fmt\x65" "apple\x68" "authData\x41\x00\x67" "attStmt\xa0"), NULL,
-     "apple"},
-    {SPAN_LIT("\xa3\x63" "fmt\x65" "apple\x01\x82\x01\xa0\x67" "attStmt\xa0"), NULL, "apple"},
+    {SPAN_LIT("\xa2\x63"
+              "fmt\x65"
+              "apple\x67"
+              "attStmt\xa0"),
+     NULL, "apple"},
+    {SPAN_LIT("\xa2\x67"
+              "attStmt\xa0\x63"
+              "fmt\x63"
+              "tpm"),
+     NULL, "tpm"},
+    {SPAN_LIT("\xa3\x63"
+              "fmt\x65"
+              "apple\x68"
+              "authData\x41\x00\x67"
+              "attStmt\xa0"),
+     NULL, "apple"},
+    {SPAN_LIT("\xa3\x63"
+              "fmt\x65"
+              "apple\x01\x82\x01\xa0\x67"
+              "attStmt\xa0"),
+     NULL, "apple"},
     {SPAN_LIT("\x80"), "cbor-malformed", NULL},
     {SPAN_LIT("\xa0"), "cbor-malformed", NULL},
-    {SPAN_LIT("\xa1\x63" "fmt\x65" "apple"), "cbor-malformed", NULL},
-    {SPAN_LIT("\xa1\x67" "attStmt\xa0"), "cbor-malformed", NULL},
-    {SPAN_LIT("\xa2\x63" "fmt\x45" "apple\x67" "attStmt\xa0"), "cbor-malformed", NULL},
-    {SPAN_LIT("\xa2\x63" "fmt\x65" "apple\x67" "attStmt\x80"), "cbor-malformed", NULL},
-    {SPAN_LIT("\xa2\x63" "fmt\x65" "apple\x67" "attStmt\xa0\x00"), "cbor-malformed", NULL},
+    {SPAN_LIT("\xa1\x63"
+              "fmt\x65"
+              "apple"),
+     "cbor-malformed", NULL},
+    {SPAN_LIT("\xa1\x67"
+              "attStmt\xa0"),
+     "cbor-malformed", NULL},
+    {SPAN_LIT("\xa2\x63"
+              "fmt\x45"
+              "apple\x67"
+              "attStmt\xa0"),
+     "cbor-malformed", NULL},
+    {SPAN_LIT("\xa2\x63"
+              "fmt\x65"
+              "apple\x67"
+              "attStmt\x80"),
+     "cbor-malformed", NULL},
+    {SPAN_LIT("\xa2\x63"
+              "fmt\x65"
+              "apple\x67"
+              "attStmt\xa0\x00"),
+     "cbor-malformed", NULL},
     {SPAN_LIT("\x9b\x00\x00\x00\x00\x10\x00\x00\x00"), "cbor-malformed", NULL},
 };
 
@@ -156,16 +199,55 @@ static const struct {
     size_t n;
 } stmts[] = {
     {SPAN_LIT("\xa0"), "attestation-missing", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x80"), "attestation-missing", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x81\x41" "a"), NULL, 1},
-    {SPAN_LIT("\xa2\x63" "alg\x26\x63" "x5c\x82\x41" "a\x42" "bc"), NULL, 2},
-    {SPAN_LIT("\xa1\x63" "x5c\x86\x41" "a\x41" "a\x41" "a\x41" "a\x41" "a\x41" "a"), NULL, 6},
-    {SPAN_LIT("\xa1\x63" "x5c\x87\x41" "a\x41" "a\x41" "a\x41" "a\x41" "a\x41" "a\x41" "a"),
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x80"),
+     "attestation-missing", 0},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x81\x41"
+              "a"),
+     NULL, 1},
+    {SPAN_LIT("\xa2\x63"
+              "alg\x26\x63"
+              "x5c\x82\x41"
+              "a\x42"
+              "bc"),
+     NULL, 2},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x86\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a"),
+     NULL, 6},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x87\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a\x41"
+              "a"),
      "x5c-malformed", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x40"), "x5c-malformed", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x82\x41" "a\x61" "b"), "x5c-malformed", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x82\x41" "a\x40"), "x5c-malformed", 0},
-    {SPAN_LIT("\xa1\x63" "x5c\x82\x41" "a\x81\x41" "b"), "x5c-malformed", 0},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x40"),
+     "x5c-malformed", 0},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x82\x41"
+              "a\x61"
+              "b"),
+     "x5c-malformed", 0},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x82\x41"
+              "a\x40"),
+     "x5c-malformed", 0},
+    {SPAN_LIT("\xa1\x63"
+              "x5c\x82\x41"
+              "a\x81\x41"
+              "b"),
+     "x5c-malformed", 0},
 };
 
 static void x5c_rows(void **state)
@@ -196,7 +278,8 @@ static void x5c_size(void **state)
         static const uint8_t fill[LIMIT_X5C_CERT + 1];
         struct span x5c[LIMIT_X5C_COUNT];
         size_t n;
-        buf_span(&b, SPAN_LIT("\xa1\x63" "x5c\x81\x59"));
+        buf_span(&b, SPAN_LIT("\xa1\x63"
+                              "x5c\x81\x59"));
         buf_u16(&b, (uint16_t)(LIMIT_X5C_CERT + extra));
         buf_add(&b, fill, LIMIT_X5C_CERT + extra);
         assert_int_equal(attobj_x5c(buf_view(&b), x5c, LIMIT_X5C_COUNT, &n, NULL),

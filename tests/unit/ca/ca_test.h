@@ -128,8 +128,13 @@ static inline void fixture_ca(struct fixture *f)
     static const struct store_stmts *const all[] = {&ca_stmts, &client_id_stmts};
     struct store_stmts sets[2] = {*all[0], *all[1]};
     struct errinfo ei = {0};
-    struct store_conf sc = {.url = f->db, .readers = 4, .batch = 64, .queue = 256,
-                            .sets = sets, .nsets = 2, .clock = &clock_system};
+    struct store_conf sc = {.url = f->db,
+                            .readers = 4,
+                            .batch = 64,
+                            .queue = 256,
+                            .sets = sets,
+                            .nsets = 2,
+                            .clock = &clock_system};
     enum td_err e = store_open(&sc, &f->store, &ei);
     if (e != TD_OK)
         fail_msg("store: %s", err_msg(&ei, e));
@@ -206,8 +211,8 @@ static inline void issue(struct fixture *f, const char *serial, const char *prof
     struct errinfo ei = {0};
     key_auto *key = NULL;
     assert_ok(key_generate(type, &key, &ei));
-    struct ca_grant g = {.profile = profile, .device_serial = serial, .order_id = "order-1",
-                         .evidence_id = "ev-1"};
+    struct ca_grant g = {
+        .profile = profile, .device_serial = serial, .order_id = "order-1", .evidence_id = "ev-1"};
     memset(g.evidence_sha256, 7, sizeof g.evidence_sha256);
     assert_ok(key_spki(key, a, &g.spki, &ei));
     enum td_err e = ca_issue(f->ca, &g, a, ret, &ei);

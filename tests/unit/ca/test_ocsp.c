@@ -189,8 +189,7 @@ static void test_errors(void **state)
     arena_init(&a, 1 << 22);
     struct span serial = SPAN_LIT("\x11");
     struct span good = ask_for(&a, f, DIGEST_SHA1, serial, none);
-    struct span one =
-        wrap(&a, 0x30, certid(&a, ca_issuing(f->ca), DIGEST_SHA1, serial));
+    struct span one = wrap(&a, 0x30, certid(&a, ca_issuing(f->ca), DIGEST_SHA1, serial));
     struct span foreign = wrap(&a, 0x30, certid(&a, ca_root(f->ca), DIGEST_SHA1, serial));
     struct span other_hash = wrap(&a, 0x30, certid(&a, ca_issuing(f->ca), DIGEST_SHA512, serial));
     struct span many[OCSP_IDS_MAX + 1];
@@ -256,8 +255,14 @@ static enum td_err get(struct fixture *f, struct arena *a, const char *path, str
 {
     struct errinfo ei = {0};
     struct req_header h = {SPAN_LIT("if-none-match"), span_str(if_none_match)};
-    struct req r = {.method = REQ_GET, .listener = REQ_ON_STATUS, .tail = tail, .peer_addr = "",
-                    .arena = a, .ctx = f->ca, .headers = &h, .nheaders = if_none_match ? 1 : 0};
+    struct req r = {.method = REQ_GET,
+                    .listener = REQ_ON_STATUS,
+                    .tail = tail,
+                    .peer_addr = "",
+                    .arena = a,
+                    .ctx = f->ca,
+                    .headers = &h,
+                    .nheaders = if_none_match ? 1 : 0};
     resp_init(w, a, 1 << 20);
     return route(REQ_GET, path)->fn(&r, w, &ei);
 }
@@ -266,8 +271,13 @@ static enum td_err post(struct fixture *f, struct arena *a, const char *type, st
                         struct resp *w)
 {
     struct errinfo ei = {0};
-    struct req r = {.method = REQ_POST, .listener = REQ_ON_STATUS, .body = body, .peer_addr = "",
-                    .content_type = span_str(type), .arena = a, .ctx = f->ca};
+    struct req r = {.method = REQ_POST,
+                    .listener = REQ_ON_STATUS,
+                    .body = body,
+                    .peer_addr = "",
+                    .content_type = span_str(type),
+                    .arena = a,
+                    .ctx = f->ca};
     resp_init(w, a, 1 << 20);
     return route(REQ_POST, "/ocsp")->fn(&r, w, &ei);
 }
@@ -485,7 +495,8 @@ static void test_openssl(void **state)
             write_file(ans, ca_ocsp(f->ca, buf_view(&req), &a, &age));
             buf_free(&req);
             rc = RUN(out, "openssl", "ocsp", "-issuer", issuing, hashes[i % 2], "-cert", leaf,
-                     "-no_nonce", "-reqin", q, "-respin", ans, "-CAfile", root, "-verify_other", issuing);
+                     "-no_nonce", "-reqin", q, "-respin", ans, "-CAfile", root, "-verify_other",
+                     issuing);
             if (rc != 0 || !strstr(out, "Response verify OK") || !strstr(out, says[phase]) ||
                 strstr(out, "WARNING"))
                 fail_msg("%zu/%zu: %d %s", i, phase, rc, out);

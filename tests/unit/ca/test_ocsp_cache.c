@@ -12,8 +12,11 @@
 
 static struct ocsp_single status(const char *id, enum ocsp_status st, int64_t revoked_at)
 {
-    return (struct ocsp_single){.certid_der = span_str(id), .status = st, .revoked_at = revoked_at,
-                                .reason = st == OCSP_REVOKED ? 5 : -1, .this_update = 1000,
+    return (struct ocsp_single){.certid_der = span_str(id),
+                                .status = st,
+                                .revoked_at = revoked_at,
+                                .reason = st == OCSP_REVOKED ? 5 : -1,
+                                .this_update = 1000,
                                 .next_update = 2000};
 }
 

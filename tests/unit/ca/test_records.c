@@ -5,10 +5,15 @@ static void fake_record(struct ca_record *r, uint8_t n, const char *device)
 {
     static uint8_t serials[256][4];
     memcpy(serials[n], (uint8_t[]){0x40, 1, 2, n}, 4);
-    *r = (struct ca_record){.serial = SPAN_ARR(serials[n]), .device_serial = device,
-                            .profile = "management", .purpose = "management",
-                            .der = SPAN_LIT("der"), .not_before = 100, .not_after = 200 + n,
-                            .created_at = 1000 + n, .reason = -1};
+    *r = (struct ca_record){.serial = SPAN_ARR(serials[n]),
+                            .device_serial = device,
+                            .profile = "management",
+                            .purpose = "management",
+                            .der = SPAN_LIT("der"),
+                            .not_before = 100,
+                            .not_after = 200 + n,
+                            .created_at = 1000 + n,
+                            .reason = -1};
     memset(r->sha256, n, SHA256_SIZE);
     memset(r->spki_sha256, 0x80 | n, SHA256_SIZE);
 }

@@ -73,13 +73,16 @@ static int up(void **state)
         assert_ok(key_spki(k, &ch.arena, &ch.spki[types[i]], &ei));
     }
     /* the generator point of P-521 and the first RFC 8032 key: no private key is needed */
-    static const char p521[] =
-        "30819b301006072a8648ce3d020106052b81040023038186000400c6858e06b70404e9cd9e3ecb662395b4429c64"
-        "8139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8de3348b3c1856a429bf97e7e31c2e5bd66"
-        "011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e662c97ee72995ef42640c550b901"
-        "3fad0761353c7086a272c24088be94769fd16650";
-    static const char ed[] = "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325"
-                             "af021a68f707511a";
+    static const char p521[] = "30819b301006072a8648ce3d020106052b81040023038186000400c6858e06b7040"
+                               "4e9cd9e3ecb662395b4429c64"
+                               "8139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8de3348b3c"
+                               "1856a429bf97e7e31c2e5bd66"
+                               "011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e662"
+                               "c97ee72995ef42640c550b901"
+                               "3fad0761353c7086a272c24088be94769fd16650";
+    static const char ed[] =
+        "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325"
+        "af021a68f707511a";
     static uint8_t p521_der[158], ed_der[44];
     assert_ok(hex_dec(span_str(p521), p521_der, sizeof p521_der));
     assert_ok(hex_dec(span_str(ed), ed_der, sizeof ed_der));
@@ -179,8 +182,7 @@ static void test_issue_refusals(void **state)
         {SPAN_LIT("management\0"), SPAN_LIT("X1"), good, true, TD_UNSUPPORTED, "profile-unknown"},
         {SPAN_LIT("tls-server"), SPAN_LIT("a.example"), good, true, TD_UNSUPPORTED,
          "profile-unknown"},
-        {SPAN_LIT("ocsp-responder"), SPAN_LIT("X1"), good, true, TD_UNSUPPORTED,
-         "profile-unknown"},
+        {SPAN_LIT("ocsp-responder"), SPAN_LIT("X1"), good, true, TD_UNSUPPORTED, "profile-unknown"},
         {SPAN_LIT("management"), SPAN_LIT(""), good, true, TD_INVAL, "device-serial"},
         {SPAN_LIT("management"), SPAN_LIT("A B"), good, true, TD_INVAL, "device-serial"},
         {SPAN_LIT("management"), SPAN_LIT("A\"B"), good, true, TD_INVAL, "device-serial"},

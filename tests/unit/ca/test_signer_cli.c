@@ -9,8 +9,7 @@ static int up(void **state)
     return 0;
 }
 
-static const char *const files[] = {"root.key", "root.crt", "issuing.key", "issuing.crt",
-                                    "ca.ini"};
+static const char *const files[] = {"root.key", "root.crt", "issuing.key", "issuing.crt", "ca.ini"};
 
 static void read_all(const char *dir, struct buf *b)
 {
@@ -98,7 +97,8 @@ static void test_bad_arguments(void **state)
         {{"serve", "--dir", "@", "--fd", "x"}, 2},
         {{"init", "--dir", "@", "--org", "two\nlines"}, 1},
         {{"init", "--dir", "@", "--org", ""}, 1},
-        {{"init", "--dir", "@", "--org", "12345678901234567890123456789012345678901234567890123"}, 1},
+        {{"init", "--dir", "@", "--org", "12345678901234567890123456789012345678901234567890123"},
+         1},
         {{"init", "--dir", "@", "--ocsp-url", "ftp://x"}, 1},
         {{"init", "--dir", "@", "--aia-url", "http://a b"}, 1},
         {{"init", "--dir", "@", "--pass-file", "/nonexistent"}, 1},
@@ -216,8 +216,8 @@ static void test_tls_certificate(void **state)
     if (!have_openssl())
         return;
     assert_int_equal(RUN(out, "openssl", "verify", "-x509_strict", "-purpose", "sslserver",
-                         "-verify_hostname", "mdm.example.com", "-CAfile", root, "-untrusted",
-                         crt, crt),
+                         "-verify_hostname", "mdm.example.com", "-CAfile", root, "-untrusted", crt,
+                         crt),
                      0);
 }
 

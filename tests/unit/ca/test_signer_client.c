@@ -15,7 +15,9 @@ static void *hammer_fn(void *arg)
 {
     struct hammer *h = arg;
     uint8_t evidence[SHA256_SIZE] = {1};
-    struct signer_issue r = {.profile = "management", .device_serial = "HAMMER1", .spki = h->spki,
+    struct signer_issue r = {.profile = "management",
+                             .device_serial = "HAMMER1",
+                             .spki = h->spki,
                              .evidence_sha256 = SPAN_ARR(evidence)};
     while (!atomic_load(&h->stop)) {
         arena_auto a;
@@ -78,7 +80,9 @@ static void test_requests_out_of_range(void **state)
     arena_init(&a, 65536);
     struct span der;
     uint8_t evidence[SHA256_SIZE] = {1};
-    struct signer_issue r = {.profile = "", .device_serial = "X1", .spki = SPAN_LIT("x"),
+    struct signer_issue r = {.profile = "",
+                             .device_serial = "X1",
+                             .spki = SPAN_LIT("x"),
                              .evidence_sha256 = SPAN_ARR(evidence)};
     assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL); /* no profile */
     r.profile = "management";
@@ -93,6 +97,41 @@ static void test_requests_out_of_range(void **state)
     struct ocsp_single s[OCSP_IDS_MAX + 1] = {{.certid_der = SPAN_LIT("x")}};
     assert_int_equal(signer_ocsp(f->client, s, 0, r.spki, &a, &der, &ei), TD_INVAL);
     assert_int_equal(signer_ocsp(f->client, s, OCSP_IDS_MAX + 1, r.spki, &a, &der, &ei), TD_INVAL);
+}
+
+/* Started by root, the worker reads the keys, then is somebody else. */
+static void test_other_user(void **state)
+{
+    struct fixture *f = *state, other = {0};
+    struct errinfo ei = {0};
+    char out[200];
+    if (geteuid() != 0)
+        skip();
+    fixture_dir(&other);
+    fixture_init_ca(&other);
+    assert_int_equal(signer_client_start_as(TD_SIGNER, other.ca_dir, NULL, "no-such-user-here",
+                                            &other.client, &ei),
+                     TD_OK);
+    assert_int_equal(signer_client_ready(other.client, &ei), TD_NOTFOUND);
+    signer_client_stop(other.client);
+    assert_int_equal(
+        signer_client_start_as(TD_SIGNER, other.ca_dir, NULL, "nobody", &other.client, &ei), TD_OK);
+    enum td_err e = signer_client_ready(other.client, &ei);
+    if (e != TD_OK)
+        fail_msg("%s", err_msg(&ei, e));
+    arena_auto a;
+    arena_init(&a, 65536);
+    key_auto *key = NULL;
+    uint8_t evidence[SHA256_SIZE] = {1};
+    struct signer_issue r = {
+        .profile = "management", .device_serial = "USER1", .evidence_sha256 = SPAN_ARR(evidence)};
+    struct span der;
+    assert_ok(key_generate(KEY_P256, &key, &ei));
+    assert_ok(key_spki(key, &a, &r.spki, &ei));
+    assert_ok(signer_issue(other.client, &r, &a, &der, &ei));
+    signer_client_stop(other.client);
+    assert_int_equal(RUN(out, "rm", "-rf", other.dir), 0);
+    assert_true(signer_client_alive(f->client));
 }
 
 /* Last: without its supervisor the signer is gone for good, and every call says so at once. */
@@ -111,7 +150,9 @@ static void test_supervisor_killed(void **state)
     arena_init(&a, 65536);
     struct span der;
     uint8_t evidence[SHA256_SIZE] = {1};
-    struct signer_issue r = {.profile = "management", .device_serial = "X1", .spki = SPAN_LIT("x"),
+    struct signer_issue r = {.profile = "management",
+                             .device_serial = "X1",
+                             .spki = SPAN_LIT("x"),
                              .evidence_sha256 = SPAN_ARR(evidence)};
     assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_BUSY);
     assert_int_equal(err_http(TD_BUSY), 503);
@@ -134,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_out_of_range),
         cmocka_unit_test(test_worker_killed),
+        cmocka_unit_test(test_other_user),
         cmocka_unit_test(test_supervisor_killed),
     };
     return cmocka_run_group_tests(tests, up, fixture_down);

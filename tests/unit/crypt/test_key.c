@@ -1,5 +1,7 @@
 #include "crypt_test.h"
 
+#include <pthread.h>
+
 #include "mdm/base/b64.h"
 
 static struct span span_dup_cut(struct arena *a, struct span s, size_t n)
@@ -277,6 +279,45 @@ static void test_public_key_cannot_sign(void **state)
     assert_err(TD_CRYPTO, key_sign(pub, DIGEST_SHA256, SPAN_LIT("x"), &a, &sig, &ei));
 }
 
+struct job {
+    const struct key *k;
+    int failures;
+};
+
+static void *work(void *arg)
+{
+    struct job *j = arg;
+    for (unsigned i = 0; i < 50; i++) {
+        arena_auto a;
+        arena_init(&a, 4096);
+        struct span sig, data = span_of(&i, sizeof(i));
+        j->failures += key_sign(j->k, DIGEST_SHA256, data, &a, &sig, NULL) != TD_OK ||
+                       key_verify(j->k, DIGEST_SHA256, data, sig, NULL) != TD_OK ||
+                       key_verify(j->k, DIGEST_SHA256, SPAN_LIT("x"), sig, NULL) == TD_OK;
+    }
+    return NULL;
+}
+
+/* One key, its first uses at once. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const enum key_type types[] = {KEY_P256, KEY_RSA};
+    for (size_t t = 0; t < TD_NITEMS(types); t++) {
+        key_auto *k = t_key(types[t]);
+        struct job jobs[4];
+        pthread_t th[4];
+        for (size_t i = 0; i < 4; i++) {
+            jobs[i] = (struct job){.k = k};
+            assert_int_equal(pthread_create(&th[i], NULL, work, &jobs[i]), 0);
+        }
+        for (size_t i = 0; i < 4; i++) {
+            pthread_join(th[i], NULL);
+            assert_int_equal(jobs[i].failures, 0);
+        }
+    }
+}
+
 static void test_refs(void **state)
 {
     (void)state;
@@ -303,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_pem),
         cmocka_unit_test(test_pem_buffer_full),
         cmocka_unit_test(test_public_key_cannot_sign),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

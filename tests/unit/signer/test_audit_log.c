@@ -39,8 +39,11 @@ static void add(struct audit_log *l, int n)
 {
     struct errinfo ei = {0};
     uint8_t serial[16] = {0x40}, evidence[SHA256_SIZE] = {2};
-    struct audit_entry e = {.at = 1800000000, .profile = "management", .subject = "C02",
-                            .serial = SPAN_ARR(serial), .evidence_sha256 = SPAN_ARR(evidence)};
+    struct audit_entry e = {.at = 1800000000,
+                            .profile = "management",
+                            .subject = "C02",
+                            .serial = SPAN_ARR(serial),
+                            .evidence_sha256 = SPAN_ARR(evidence)};
     for (int i = 0; i < n; i++) {
         serial[15] = (uint8_t)i;
         assert_int_equal(audit_log_add(l, &e, &ei), TD_OK);
@@ -194,10 +197,8 @@ static void test_forgery_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chain_over_restarts),
-        cmocka_unit_test(test_one_writer),
-        cmocka_unit_test(test_cut_line_is_removed),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_chain_over_restarts), cmocka_unit_test(test_one_writer),
+        cmocka_unit_test(test_cut_line_is_removed), cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_forgery_is_found),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -31,15 +31,19 @@ static int up(void **state)
     assert_int_equal(key_generate(KEY_P384, &w.p384, &ei), TD_OK);
     assert_int_equal(key_generate(KEY_RSA, &w.rsa, &ei), TD_OK);
     profile_serial(&rng_system, w.serial);
-    struct x509_spec s = {.serial = SPAN_ARR(w.serial), .cn = "CA", .o = "Org",
-                          .not_before = NOW - DAY, .not_after = NOW + 400 * DAY,
-                          .public_key = w.ca_key, .key_usage = X509_KU_CERT_SIGN, .ca = true};
+    struct x509_spec s = {.serial = SPAN_ARR(w.serial),
+                          .cn = "CA",
+                          .o = "Org",
+                          .not_before = NOW - DAY,
+                          .not_after = NOW + 400 * DAY,
+                          .public_key = w.ca_key,
+                          .key_usage = X509_KU_CERT_SIGN,
+                          .ca = true};
     struct span der;
     assert_int_equal(x509_build(&s, NULL, w.ca_key, &w.arena, &der, &ei), TD_OK);
     assert_int_equal(cert_parse(der, &w.ca, &ei), TD_OK);
-    assert_int_equal(cadir_conf_parse(SPAN_LIT("[ca]\nocsp_url = http://o\n"), &w.arena, &w.conf,
-                                      &ei),
-                     TD_OK);
+    assert_int_equal(
+        cadir_conf_parse(SPAN_LIT("[ca]\nocsp_url = http://o\n"), &w.arena, &w.conf, &ei), TD_OK);
     *state = &w;
     return 0;
 }
@@ -161,11 +165,14 @@ static void test_device_serials(void **state)
         struct span s;
         bool valid;
     } rows[] = {
-        {SPAN_LIT("C02XK0AAJGH5"), true}, {SPAN_LIT("0"), true},     {SPAN_LIT("a-b_c.d"), true},
-        {SPAN_LIT(""), false},            {SPAN_LIT(" A"), false},   {SPAN_LIT("A "), false},
-        {SPAN_LIT("A,B"), false},         {SPAN_LIT("A=B"), false},  {SPAN_LIT("A/B"), false},
-        {SPAN_LIT("A\0"), false},         {SPAN_LIT("-A"), false},   {SPAN_LIT("_A"), false},
-        {SPAN_LIT("\xff"), false},        {SPAN_LIT("A\n"), false},  {SPAN_LIT("A\""), false},
+        {SPAN_LIT("C02XK0AAJGH5"), true}, {SPAN_LIT("0"), true},
+        {SPAN_LIT("a-b_c.d"), true},      {SPAN_LIT(""), false},
+        {SPAN_LIT(" A"), false},          {SPAN_LIT("A "), false},
+        {SPAN_LIT("A,B"), false},         {SPAN_LIT("A=B"), false},
+        {SPAN_LIT("A/B"), false},         {SPAN_LIT("A\0"), false},
+        {SPAN_LIT("-A"), false},          {SPAN_LIT("_A"), false},
+        {SPAN_LIT("\xff"), false},        {SPAN_LIT("A\n"), false},
+        {SPAN_LIT("A\""), false},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++)
         assert_int_equal(profile_device_serial_valid(rows[i].s), rows[i].valid);
@@ -182,11 +189,26 @@ static void test_hosts(void **state)
         const char *s;
         bool valid;
     } rows[] = {
-        {"mdm.example.com", true}, {"localhost", true},  {"*.example.com", true}, {"10.0.0.1", true},
-        {"::1", true},             {"a-b.c", true},      {"", false},             {".", false},
-        {"a.", false},             {".a", false},        {"a..b", false},         {"-a.b", false},
-        {"a-.b", false},           {"a_b", false},       {"a b", false},          {"*", false},
-        {"a.*.b", false},          {"10.0.0.256", false}, {"1.2.3", false},       {"a/b", false},
+        {"mdm.example.com", true},
+        {"localhost", true},
+        {"*.example.com", true},
+        {"10.0.0.1", true},
+        {"::1", true},
+        {"a-b.c", true},
+        {"", false},
+        {".", false},
+        {"a.", false},
+        {".a", false},
+        {"a..b", false},
+        {"-a.b", false},
+        {"a-.b", false},
+        {"a_b", false},
+        {"a b", false},
+        {"*", false},
+        {"a.*.b", false},
+        {"10.0.0.256", false},
+        {"1.2.3", false},
+        {"a/b", false},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
     };
@@ -267,14 +289,10 @@ static void test_ini(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_lint),
-        cmocka_unit_test(test_device_serials),
-        cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_serials_are_positive_and_full),
-        cmocka_unit_test(test_bucket),
-        cmocka_unit_test(test_ini),
+        cmocka_unit_test(test_table),  cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_lint),   cmocka_unit_test(test_device_serials),
+        cmocka_unit_test(test_hosts),  cmocka_unit_test(test_serials_are_positive_and_full),
+        cmocka_unit_test(test_bucket), cmocka_unit_test(test_ini),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

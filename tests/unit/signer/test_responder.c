@@ -31,15 +31,18 @@ static int up(void **state)
     assert_int_equal(key_generate(KEY_P256, &w.ca.issuing_key, &ei), TD_OK);
     uint8_t serial[PROFILE_SERIAL_SIZE];
     profile_serial(&rng_system, serial);
-    struct x509_spec s = {.serial = SPAN_ARR(serial), .cn = "CA", .o = "Org",
-                          .not_before = w.clock.at - DAY, .not_after = w.clock.at + 4000 * DAY,
-                          .public_key = w.ca.issuing_key, .key_usage = X509_KU_CERT_SIGN,
+    struct x509_spec s = {.serial = SPAN_ARR(serial),
+                          .cn = "CA",
+                          .o = "Org",
+                          .not_before = w.clock.at - DAY,
+                          .not_after = w.clock.at + 4000 * DAY,
+                          .public_key = w.ca.issuing_key,
+                          .key_usage = X509_KU_CERT_SIGN,
                           .ca = true};
     struct span der;
     assert_int_equal(x509_build(&s, NULL, w.ca.issuing_key, &w.ca.arena, &der, &ei), TD_OK);
     assert_int_equal(cert_parse(der, &w.ca.issuing, &ei), TD_OK);
-    assert_int_equal(
-        cadir_conf_parse((struct span){NULL, 0}, &w.ca.arena, &w.ca.conf, &ei), TD_OK);
+    assert_int_equal(cadir_conf_parse((struct span){NULL, 0}, &w.ca.arena, &w.ca.conf, &ei), TD_OK);
     snprintf(w.path, sizeof w.path, "/tmp/td-responder-XXXXXX");
     close(mkstemp(w.path));
     assert_int_equal(audit_log_open(w.path, 0, &w.audit, &ei), TD_OK);
@@ -120,8 +123,7 @@ static void test_certids(void **state)
     };
     uint8_t bytes[300];
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
-        struct span id =
-            make_certid(bytes, rows[i].alg, rows[i].name, rows[i].key, rows[i].serial);
+        struct span id = make_certid(bytes, rows[i].alg, rows[i].name, rows[i].key, rows[i].serial);
         enum td_err e = responder_check_certid(&w->responder, id, NULL);
         if (e != rows[i].e)
             fail_msg("row %zu: %s", i, err_name(e));
@@ -163,8 +165,10 @@ static void test_windows(void **state)
         {now, now + DAY, now + 301, OCSP_REVOKED, TD_INVAL},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
-        struct ocsp_single s = {.status = rows[i].status, .revoked_at = rows[i].revoked_at,
-                                .this_update = rows[i].from, .next_update = rows[i].to};
+        struct ocsp_single s = {.status = rows[i].status,
+                                .revoked_at = rows[i].revoked_at,
+                                .this_update = rows[i].from,
+                                .next_update = rows[i].to};
         if (responder_check_window(&s, now, NULL) != rows[i].e)
             fail_msg("row %zu", i);
     }

@@ -107,10 +107,10 @@ static const struct {
     int (*fn)(void);
     int want; /* exit status, or minus the signal */
 } tries[] = {
-    {try_nothing, 0},          {try_socket, KILLED},      {try_unix_socket, KILLED},
-    {try_exec, KILLED},        {try_fork, KILLED},        {try_read_passwd, 41},
-    {try_create, 41},          {try_unlink, KILLED},      {try_exec_memory, KILLED},
-    {try_plain_memory, 0},     {try_ptrace, KILLED},      {try_kill, KILLED},
+    {try_nothing, 0},       {try_socket, KILLED}, {try_unix_socket, KILLED},
+    {try_exec, KILLED},     {try_fork, KILLED},   {try_read_passwd, 41},
+    {try_create, 41},       {try_unlink, KILLED}, {try_exec_memory, KILLED},
+    {try_plain_memory, 0},  {try_ptrace, KILLED}, {try_kill, KILLED},
     {try_dumpable, KILLED},
 };
 
@@ -123,7 +123,9 @@ static void test_attempts(void **state)
         pid_t pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
-            if (sandbox_no_dump(NULL) != TD_OK || sandbox_enter("/tmp", NULL) != TD_OK)
+            int dir;
+            if (sandbox_no_dump(NULL) != TD_OK || sandbox_dir("/tmp", &dir, NULL) != TD_OK ||
+                sandbox_enter(dir, NULL) != TD_OK)
                 _exit(99);
             _exit(tries[i].fn());
         }

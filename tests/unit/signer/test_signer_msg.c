@@ -16,8 +16,8 @@ static const uint8_t big[70000];
 static struct signer_msg issue_msg(void)
 {
     struct signer_msg m = {.type = SIGNER_MSG_ISSUE, .generation = 3, .id = 77};
-    m.u.issue = (struct signer_msg_issue){SPAN_LIT("management"), SPAN_LIT("C02"), SPAN_LIT("spki"),
-                                          {1, 2, 3}};
+    m.u.issue = (struct signer_msg_issue){
+        SPAN_LIT("management"), SPAN_LIT("C02"), SPAN_LIT("spki"), {1, 2, 3}};
     return m;
 }
 
@@ -142,16 +142,16 @@ static void test_bytes_out_of_range_are_not_read(void **state)
         uint8_t value;
         enum td_err e;
     } rows[] = {
-        {0, 2, TD_UNSUPPORTED},      /* version */
-        {1, 0, TD_UNSUPPORTED},      /* type */
+        {0, 2, TD_UNSUPPORTED}, /* version */
+        {1, 0, TD_UNSUPPORTED}, /* type */
         {1, 200, TD_UNSUPPORTED},
-        {14, 0, TD_PARSE},           /* no single */
+        {14, 0, TD_PARSE}, /* no single */
         {14, OCSP_IDS_MAX + 1, TD_PARSE},
-        {15, 3, TD_PARSE},           /* no such status */
+        {15, 3, TD_PARSE}, /* no such status */
         {15, OCSP_REVOKED, TD_OK},
-        {16, 5, TD_PARSE},           /* a reason for `good` */
+        {16, 5, TD_PARSE}, /* a reason for `good` */
         {16, 11, TD_PARSE},
-        {17, 0x80, TD_PARSE},        /* a time of the far future */
+        {17, 0x80, TD_PARSE}, /* a time of the far future */
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         uint8_t keep = b.p[rows[i].at];
