@@ -79,7 +79,7 @@ static void answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
 {
     const struct ocsp_req *req = q->req;
     int64_t now = clock_now(ca->conf.clock);
-    struct ocsp_single s[OCSP_IDS_MAX];
+    struct ocsp_single s[OCSP_IDS_MAX] = {0};
     for (size_t i = 0; i < req->nids; i++)
         s[i] = single(&req->ids[i], &q->status[i], now);
     /* RFC 5019 section 2.1.1: one certificate, no nonce is what may be kept */

@@ -21,26 +21,39 @@ enum {
     ACCOUNT_STATUS
 };
 
+/* Copies text and blobs; a column that may be NULL is NULL or empty then. False without memory. */
+static bool copy_row(const struct cur *row, struct arena *a, struct acme_order *o)
+{
+    const struct {
+        const char **to;
+        int column;
+    } texts[] = {{&o->profile, PROFILE}, {&o->identifier, IDENTIFIER}, {&o->serial, SERIAL},
+                 {&o->token, TOKEN},     {&o->error, ERROR},           {&o->evidence_id, EVIDENCE}};
+    const struct {
+        struct span *to;
+        int column;
+    } blobs[] = {{&o->spki_sha256, SPKI}, {&o->cert_serial, CERT}};
+    for (size_t i = 0; i < TD_NITEMS(texts); i++) {
+        *texts[i].to = cur_dup(row, texts[i].column, a);
+        if (!*texts[i].to && !cur_is_null(row, texts[i].column))
+            return false;
+    }
+    for (size_t i = 0; i < TD_NITEMS(blobs); i++) {
+        *blobs[i].to = cur_span_dup(row, blobs[i].column, a);
+        if (!blobs[i].to->p && !cur_is_null(row, blobs[i].column))
+            return false;
+    }
+    return true;
+}
+
 static enum td_err read_row(const struct cur *row, struct arena *a, struct acme_order *o,
                             struct errinfo *ei)
 {
     TD_TRY(acme_account_status(cur_span(row, ACCOUNT_STATUS), ei));
-    o->profile = cur_dup(row, PROFILE, a);
-    o->identifier = cur_dup(row, IDENTIFIER, a);
-    o->serial = cur_dup(row, SERIAL, a);
-    o->token = cur_dup(row, TOKEN, a);
-    o->error = cur_dup(row, ERROR, a);
-    o->evidence_id = cur_dup(row, EVIDENCE, a);
-    o->validated_at = cur_is_null(row, VALIDATED) ? 0 : cur_int(row, VALIDATED);
-    o->spki_sha256 = cur_span_dup(row, SPKI, a);
-    o->cert_serial = cur_span_dup(row, CERT, a);
-    o->expires_at = cur_int(row, EXPIRES);
-    if (!o->profile || !o->identifier || !o->serial || !o->token ||
-        (!o->error && !cur_is_null(row, ERROR)) ||
-        (!o->evidence_id && !cur_is_null(row, EVIDENCE)) ||
-        (!o->spki_sha256.p && !cur_is_null(row, SPKI)) ||
-        (!o->cert_serial.p && !cur_is_null(row, CERT)))
+    if (!copy_row(row, a, o))
         return err_set(ei, TD_NOMEM, "reading an order");
+    o->validated_at = cur_is_null(row, VALIDATED) ? 0 : cur_int(row, VALIDATED);
+    o->expires_at = cur_int(row, EXPIRES);
     if (acme_status_parse(cur_span(row, STATUS), &o->state.order) != TD_OK ||
         acme_status_parse(cur_span(row, AUTHZ), &o->state.authz) != TD_OK ||
         acme_status_parse(cur_span(row, CHAL), &o->state.chal) != TD_OK)

@@ -23,6 +23,7 @@ static const char *const names[CADIR_FILE_MAX] = {
     [CADIR_ISSUING_CERT] = "issuing.crt",
     [CADIR_INI] = "ca.ini",
     [CADIR_AUDIT] = "audit.log",
+    [CADIR_AUDIT_TLS] = "audit-tls.log",
 };
 
 #define AT(member) offsetof(struct cadir_conf, member)

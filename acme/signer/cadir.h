@@ -21,6 +21,7 @@ enum cadir_file {
     CADIR_ISSUING_CERT,
     CADIR_INI,
     CADIR_AUDIT,
+    CADIR_AUDIT_TLS, /* of `tls`, which works beside a serving signer: one writer a log */
     CADIR_FILE_MAX
 };
 

@@ -190,7 +190,7 @@ enum td_err init_tls(const struct init_tls_opts *o, struct errinfo *ei)
         return err_set(ei, TD_EXISTS, "%.80s or %.80s exists already", o->key_out, o->cert_out);
     cadir_auto ca = {0};
     TD_TRY(cadir_load(o->dir, o->pass_file, &ca, ei));
-    TD_TRY(cadir_path(o->dir, CADIR_AUDIT, path, ei));
+    TD_TRY(cadir_path(o->dir, CADIR_AUDIT_TLS, path, ei));
     struct audit_log audit;
     TD_TRY(audit_log_open(path, 0, &audit, ei));
     enum td_err e = make_tls(o, names, &ca, &audit, ei);

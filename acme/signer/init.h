@@ -25,7 +25,7 @@ struct init_tls_opts {
 };
 
 /* A TLS server certificate for a fresh P-256 key: key (0600), then certificate and issuing CA. The
- * audit log gets its line. TD_BUSY while a signer serves from the directory. */
+ * audit log gets its line. */
 TD_NODISCARD enum td_err init_tls(const struct init_tls_opts *o, struct errinfo *ei);
 
 #endif

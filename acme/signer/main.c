@@ -8,6 +8,7 @@
 #include "acme/signer/cadir.h"
 #include "acme/signer/init.h"
 #include "acme/signer/supervise.h"
+#include "mdm/base/fs.h"
 #include "mdm/base/hex.h"
 #include "mdm/base/num.h"
 
@@ -26,7 +27,7 @@ static const char usage[] =
     "  tls     issues a TLS server certificate (397 days); not while the signer serves DIR\n"
     "            --name NAME,...   DNS names and addresses; the first becomes the common name\n"
     "            --key-out FILE --cert-out FILE   new files, or with --replace\n"
-    "  audit   checks the chain of hashes in DIR/audit.log\n"
+    "  audit   checks the chains of hashes in DIR/audit.log and audit-tls.log\n"
     "  serve   answers testudo on an inherited socket; ends when testudo closes it\n"
     "            --fd N            SOCK_SEQPACKET\n"
     "            --user NAME       who to be once the keys are read, when started by root\n"
@@ -95,22 +96,30 @@ static int cmd_tls(const struct args *a)
     return e == TD_OK ? 0 : fail(e, &ei);
 }
 
-static int cmd_audit(const struct args *a)
+/* Verifies one log and says so; a log that was never begun holds. */
+static enum td_err verify_log(const char *dir, enum cadir_file f, struct errinfo *ei)
 {
-    struct errinfo ei = {0};
     char path[CADIR_PATH_MAX], hash[2 * SHA256_SIZE + 1];
     uint8_t last[SHA256_SIZE];
     uint64_t lines;
+    TD_TRY(cadir_path(dir, f, path, ei));
+    if (!fs_exists(path))
+        return TD_OK;
+    TD_TRY(audit_log_verify(path, &lines, last, ei));
+    hex_enc(SPAN_ARR(last), hash);
+    printf("%s: %llu lines, the chain holds; last hash %s\n", path, (unsigned long long)lines, hash);
+    return TD_OK;
+}
+
+static int cmd_audit(const struct args *a)
+{
+    struct errinfo ei = {0};
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
-        e = cadir_path(a->dir, CADIR_AUDIT, path, &ei);
+        e = verify_log(a->dir, CADIR_AUDIT, &ei);
     if (e == TD_OK)
-        e = audit_log_verify(path, &lines, last, &ei);
-    if (e != TD_OK)
-        return fail(e, &ei);
-    hex_enc(SPAN_ARR(last), hash);
-    printf("%llu lines, the chain holds; last hash %s\n", (unsigned long long)lines, hash);
-    return 0;
+        e = verify_log(a->dir, CADIR_AUDIT_TLS, &ei);
+    return e == TD_OK ? 0 : fail(e, &ei);
 }
 
 static bool serving_opts(const struct args *a, uint64_t first, struct worker_opts *ret)

@@ -34,19 +34,19 @@ VENDORS = {
 
 # First words of a room's global symbols beside the stems of its files.
 PREFIXES = {
-    "base": {"clock", "rng"},
+    "base": {"b64url", "resp"},
     "crypt": {"cert", "csr", "trust", "key", "crypt", "digest", "x509", "cms", "ocsp", "ber", "ossl"},
-    "store": {"store", "tx", "cur", "audit", "attempt", "migrations", "migration", "sqlite"},
+    "store": {"store", "tx", "cur", "audit", "attempt", "migrations", "migration", "sqlite", "stmt"},
     "core": {"core", "command", "push"},
     "inventory": {"inv", "inventory", "csv"},
-    "wire": {"plist", "json", "xml"},
+    "wire": {"plist", "json", "xml", "wire"},
     "ca": {"ca", "signer", "client"},
     "signer_msg": {"signer", "msg"},
     "attest": {"attest", "cbor"},
     "acme": {"acme"},
     "apns": {"record", "apns"},
     "enroll": {"enroll", "qr"},
-    "http": {"http", "mhd", "router"},
+    "http": {"http", "mhd", "router", "deadlines"},
     "auth": {"token"},
     "api": {"api"},
     "device": {"device"},
@@ -161,7 +161,9 @@ def gate_sizes(tree):
 
 def gate_functions(tree):
     allow = tree.allowed("function")
-    sources = [f for f in tree.c_files() if f.endswith(".c") and "_gen." not in f]
+    # unit tests and fuzz targets are tables of cases
+    sources = [f for f in tree.c_files() if f.endswith(".c") and "_gen." not in f
+               and not f.startswith(("tests/unit/", "tests/fuzz/"))]
     done = subprocess.run(["pmccabe", *sources], cwd=tree.root, capture_output=True, text=True)
     for line in done.stdout.splitlines():
         fields = line.split("\t")
@@ -243,7 +245,7 @@ def gate_cppcheck(tree):
     files = [f for f in tree.c_files() if f.endswith(".c") and not f.startswith("tests/")]
     done = subprocess.run(
         ["cppcheck", "--quiet", "--enable=warning,portability", "--inline-suppr", "-I.",
-         "-D_GNU_SOURCE", "-Dlog_ev(...)=", "--suppress=missingIncludeSystem", "--suppress=unknownMacro",
+         "-D_GNU_SOURCE", "--suppress=missingIncludeSystem", "--suppress=unknownMacro",
          "--error-exitcode=1", "--std=c11",
          f"-j{os.cpu_count()}", *files],
         cwd=tree.root, capture_output=True, text=True)

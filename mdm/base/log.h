@@ -37,11 +37,15 @@ void log_request(const char *id);
 /* event: "cmd.acked", static, lower case. kv ends with kind LOG_KV_END. */
 void log_write(enum log_level level, const char *event, const struct log_kv *kv);
 
+/* The first element stands for the comma that is dropped when no pair follows. */
 #define log_ev(level, event, ...)                                                                  \
     do {                                                                                           \
         if ((level) >= log_level_get())                                                            \
             log_write((level), (event),                                                            \
-                      (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_KV_END}});    \
+                      (const struct log_kv[]){{.kind = LOG_KV_END},                                \
+                                              ##__VA_ARGS__,                                       \
+                                              {.kind = LOG_KV_END}} +                              \
+                          1);                                                                      \
     } while (0)
 
 /* Formats one line (with its newline) into out[n], cut if need be; returns its length. For tests

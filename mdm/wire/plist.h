@@ -1,5 +1,6 @@
-/* Property lists, in and out, behind the guard (ARCHITECTURE rule 1): no byte reaches libplist or
- * libxml2 before depth, node count and structure were bounded by plist_guard. */
+/* Property lists, in and out, behind the guard (ARCHITECTURE rule 1). No byte of the binary form
+ * reaches libplist before depth, node count and structure were bounded; the XML form is read by
+ * libxml2's streaming reader alone, which builds nothing, under the same bounds. */
 #ifndef TD_WIRE_PLIST_H
 #define TD_WIRE_PLIST_H
 
@@ -47,7 +48,9 @@ size_t plist_count(const struct plist *p); /* of a dict or array, else 0 */
 struct plist *plist_at(const struct plist *array, size_t i);
 struct plist *plist_member(const struct plist *dict, size_t i, struct arena *a, char **ret_key);
 
-/* Typed access to a member: TD_NOTFOUND when absent, TD_PARSE when of another type; *ret is
+/* An integer that 64 bits with a sign do not hold is read from XML as PLIST_T_REAL.
+ *
+ * Typed access to a member: TD_NOTFOUND when absent, TD_PARSE when of another type; *ret is
  * untouched then. Strings are NUL-terminated in the arena; one with a NUL inside is TD_PARSE. */
 TD_NODISCARD enum td_err plist_str(const struct plist *d, const char *key, struct arena *a,
                                    const char **ret);

@@ -112,6 +112,18 @@ static void xml_container(struct buf *b, const struct plist *p, int depth)
     buf_printf(b, "</%s>\n", tag);
 }
 
+/* A UID of a keyed archive, as Apple's tools write it in XML. */
+static void xml_uid(struct buf *b, int64_t uid, int depth)
+{
+    buf_str(b, "<dict>\n");
+    indent(b, depth + 1);
+    buf_str(b, "<key>CF$UID</key>\n");
+    indent(b, depth + 1);
+    buf_printf(b, "<integer>%lld</integer>\n", (long long)uid);
+    indent(b, depth);
+    buf_str(b, "</dict>\n");
+}
+
 static void xml_node(struct buf *b, const struct plist *p, int depth)
 {
     char text[DATE_SIZE];
@@ -142,8 +154,8 @@ static void xml_node(struct buf *b, const struct plist *p, int depth)
         date_text(p->i, text);
         xml_tag(b, "date", span_str(text));
         break;
-    case PLIST_T_OTHER: /* a UID of a keyed archive, written as Apple's tools write it */
-        buf_printf(b, "<dict><key>CF$UID</key><integer>%lld</integer></dict>\n", (long long)p->i);
+    case PLIST_T_OTHER:
+        xml_uid(b, p->i, depth);
         break;
     }
 }

@@ -8,6 +8,7 @@
 #include "mdm/base/limits.h"
 #include "mdm/base/utf8.h"
 #include "mdm/wire/plist.h"
+#include "mdm/wire/plist.h"
 #include "mdm/wire/plist_guard.h"
 #include "mdm/wire/xml_build.h"
 
@@ -218,7 +219,9 @@ static enum td_err start(struct walk *w, xmlTextReaderPtr r)
 static enum td_err text(struct walk *w, xmlTextReaderPtr r)
 {
     const char *s = (const char *)xmlTextReaderConstValue(r);
-    return w->build && w->text ? xml_build_text(w->build, span_str(s)) : TD_OK;
+    if (!w->build || !w->text)
+        return TD_OK;
+    return s ? xml_build_text(w->build, span_str(s)) : TD_NOMEM;
 }
 
 static enum td_err node(struct walk *w, xmlTextReaderPtr r)
@@ -253,8 +256,8 @@ static enum td_err read_all(struct walk *w, xmlTextReaderPtr r)
     int rc;
     while ((rc = xmlTextReaderRead(r)) == 1)
         TD_TRY(node(w, r));
-    if (rc != 0 && w->nomem)
-        return err_set(w->ei, TD_NOMEM, "no memory for the property list");
+    if (w->nomem) /* the reader may go on, without the text it had no memory for */
+        return TD_NOMEM;
     if (rc != 0)
         return bad(w->ei, "not well-formed");
     return w->root && w->value ? TD_OK : bad(w->ei, "no value");
@@ -268,15 +271,20 @@ enum td_err xml_guard(struct span s, struct xml_build *build, struct errinfo *ei
         return bad(ei, "not UTF-8 text");
     TD_TRY(prolog(s, ei));
     struct walk w = {.ei = ei, .build = build};
+    /* of this thread alone: what fails outside the parser's context (buffers, nodes) is heard too
+     */
+    xmlSetStructuredErrorFunc(&w, heard);
     xmlTextReaderPtr r =
         xmlReaderForMemory((const char *)s.p, (int)s.n, NULL, "UTF-8",
                            XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    if (!r)
-        return err_set(ei, TD_NOMEM, "no memory for the XML reader");
-    xmlTextReaderSetStructuredErrorHandler(r, heard, &w);
-    enum td_err e = read_all(&w, r);
-    xmlFreeTextReader(r);
-    return e;
+    enum td_err e = TD_NOMEM;
+    if (r) {
+        xmlTextReaderSetStructuredErrorHandler(r, heard, &w);
+        e = read_all(&w, r);
+        xmlFreeTextReader(r);
+    }
+    xmlSetStructuredErrorFunc(NULL, NULL);
+    return e == TD_NOMEM ? err_set(ei, e, "no memory for the property list") : e;
 }
 
 void plist_init(void)

@@ -29,7 +29,7 @@ static enum td_err common(const struct draft *d, const char *part, const char *n
 
 static enum td_err add_root(struct draft *d, struct errinfo *ei)
 {
-    struct payload_common c;
+    struct payload_common c = {0};
     TD_TRY(common(d, "root", "Certificate authority", &c, ei));
     return payload_root(&d->profile, &c, cert_der(d->conf->root), ei);
 }
@@ -38,7 +38,7 @@ static enum td_err add_root(struct draft *d, struct errinfo *ei)
  * also when the profile replaces one that it has. */
 static enum td_err add_identity(struct draft *d, struct errinfo *ei)
 {
-    struct payload_common c;
+    struct payload_common c = {0};
     TD_TRY(common(d, "identity", "Device identity", &c, ei));
     payload_uuid(c.uuid, d->client_id, d->identity);
     c.uuid = d->identity;
@@ -55,7 +55,7 @@ static enum td_err add_identity(struct draft *d, struct errinfo *ei)
 
 static enum td_err add_mdm(struct draft *d, struct errinfo *ei)
 {
-    struct payload_common c;
+    struct payload_common c = {0};
     TD_TRY(common(d, "mdm", "Device management", &c, ei));
     const struct payload_mdm mdm = {
         .identity_uuid = d->identity,
@@ -74,7 +74,7 @@ enum td_err enroll_compose(struct enroll *e, const char *serial, const char *cli
                            struct arena *a, struct buf *b, struct errinfo *ei)
 {
     struct draft d = {.conf = &e->conf, .a = a, .serial = serial, .client_id = client_id};
-    struct payload_common c;
+    struct payload_common c = {0};
     const char *org = e->conf.organization;
     const char *name =
         org && *org ? arena_printf(a, "%s device management", org) : "Device management";

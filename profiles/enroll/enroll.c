@@ -5,9 +5,10 @@
 #include "mdm/store/audit.h"
 #include "profiles/enroll/enroll_int.h"
 
-#define TTL_MAX (366 * 86400)
+#define DAY INT64_C(86400)
+#define TTL_MAX_DAYS 366
 /* An invitation that ended still says so (410) for this long. */
-#define KEEP_ENDED (30 * 86400)
+#define KEEP_ENDED (30 * DAY)
 
 const struct store_stmt enroll_sql[ENROLL_SQL_MAX] = {
     [ENROLL_SQL_ADD] = {"enroll.add",
@@ -93,8 +94,8 @@ enum td_err enroll_invite(struct enroll *e, const char *serial, int64_t ttl, con
                           struct arena *a, struct invitation *ret, struct errinfo *ei)
 {
     char token[RNG_TOKEN_SIZE], id[RNG_ID_SIZE], txn[RNG_ID_SIZE];
-    if (ttl < 0 || ttl > TTL_MAX)
-        return err_set(ei, TD_INVAL, "ttl: 0 to %d seconds", TTL_MAX);
+    if (ttl < 0 || ttl > TTL_MAX_DAYS * DAY)
+        return err_set(ei, TD_INVAL, "ttl: 0 seconds to %d days", TTL_MAX_DAYS);
     rng_token(e->conf.rng, token);
     rng_id(e->conf.rng, id);
     rng_id(e->conf.rng, txn);

@@ -6,6 +6,8 @@ static void set(char *out, size_t n, const char *v)
 {
     if (v && strncmp(v, ACME_PREFIX, sizeof(ACME_PREFIX) - 1) == 0)
         v += sizeof(ACME_PREFIX) - 1;
+    if (v && strcmp(v, "about:blank") == 0) /* RFC 9457: says nothing beyond the status */
+        v = NULL;
     snprintf(out, n, "%s", v ? v : "");
 }
 

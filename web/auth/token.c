@@ -7,7 +7,8 @@ enum { ST_FIND, ST_ADD, ST_DELETE, ST_COUNT, ST_LIST };
 
 static const struct store_stmt stmts[] = {
     [ST_FIND] = {"token.find",
-                 "SELECT id, name, scopes, expires_at FROM api_tokens WHERE hash = ?1", "b", "tttI"},
+                 "SELECT id, name, scopes, expires_at FROM api_tokens WHERE hash = ?1", "b",
+                 "tttI"},
     [ST_ADD] = {"token.add",
                 "INSERT INTO api_tokens (id, hash, name, scopes, created_at, expires_at)"
                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -178,7 +179,8 @@ enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, s
     bool found;
     struct span h = req_header(req, "Authorization", &found);
     if (!found)
-        return err_reason(ei, TD_UNAUTH, "token-missing", "Authorization: Bearer td_... is missing");
+        return err_reason(ei, TD_UNAUTH, "token-missing",
+                          "Authorization: Bearer td_... is missing");
     if (h.n != sizeof scheme - 1 + TOKEN_TEXT_SIZE - 1 ||
         strncasecmp((const char *)h.p, scheme, sizeof scheme - 1) != 0)
         return err_reason(ei, TD_UNAUTH, "token-unknown", "not a token of this server");
@@ -190,7 +192,8 @@ enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, s
     TD_TRY(e);
     if (clock_now(auth->clock) >= j.expires)
         return err_reason(ei, TD_UNAUTH, "token-expired", "the token has expired");
-    if (!token_has_scope(j.scopes, SPAN_LIT("admin")) && !token_has_scope(j.scopes, span_str(r->scope)))
+    if (!token_has_scope(j.scopes, SPAN_LIT("admin")) &&
+        !token_has_scope(j.scopes, span_str(r->scope)))
         return err_reason(ei, TD_FORBIDDEN, "scope-missing", "the token has no scope '%s'",
                           r->scope);
     req->principal = (struct req_principal){j.id, j.name, j.scopes};

@@ -18,7 +18,8 @@ struct token_auth {
 };
 
 /* Creates a token; the text is returned once. scopes: space-separated words of the table in
- * token.c, "admin" holds all; an unknown one is TD_INVAL. ttl in seconds, 0 = no expiry. Audited. */
+ * token.c, "admin" holds all; an unknown one is TD_INVAL. ttl in seconds, 0 = no expiry. Audited.
+ */
 TD_NODISCARD enum td_err token_create(struct store *s, const struct clock *clock, struct rng *rng,
                                       const char *name, const char *scopes, int64_t ttl,
                                       const char *actor, char ret_id[static RNG_ID_SIZE],
@@ -43,7 +44,6 @@ bool token_has_scope(const char *scopes, struct span scope);
 
 /* The http_hooks.authorize of the API: checks "Authorization: Bearer td_..." and the route's
  * scope; fills req->principal. ctx is a struct token_auth. TD_UNAUTH carries the challenge. */
-enum td_err token_authorize(void *ctx, const struct route *r, struct req *req,
-                            struct errinfo *ei);
+enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, struct errinfo *ei);
 
 #endif

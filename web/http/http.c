@@ -16,24 +16,34 @@ struct http {
     struct deadlines *deadlines;
 };
 
+/* NULL, or what is wrong with a listener. */
+static const char *listener_fault(const struct http_listener *l, const struct http_hooks *hooks)
+{
+    if (!l->name || !l->address || l->kind == 0)
+        return "it has no name, address or kind";
+    if (l->proxy && strncmp(l->address, "unix:", 5) != 0)
+        return "a proxy is believed on a unix socket alone";
+    if (l->ask_client_cert && !l->tls)
+        return "client certificates need TLS";
+    if ((l->ask_client_cert || l->proxy) && !hooks->verify_peer)
+        return "nobody verifies client certificates";
+    return NULL;
+}
+
 static enum td_err check(const struct http_conf *c, struct errinfo *ei)
 {
-    if (!c->clock || !c->rng || c->nlisteners == 0 || c->workers == 0 || c->queue == 0 ||
-        c->connections == 0 || c->idle_timeout == 0 || c->body_timeout == 0)
+    const unsigned counts[] = {c->workers, c->queue, c->connections, c->idle_timeout,
+                               c->body_timeout};
+    bool complete = c->clock && c->rng && c->nlisteners > 0;
+    for (size_t i = 0; i < TD_NITEMS(counts); i++)
+        complete = complete && counts[i] > 0;
+    if (!complete)
         return err_set(ei, TD_INVAL, "the HTTP configuration is not complete");
     for (size_t i = 0; i < c->nlisteners; i++) {
         const struct http_listener *l = &c->listeners[i];
-        bool local = l->address && strncmp(l->address, "unix:", 5) == 0;
-        if (!l->name || !l->address || l->kind == 0)
-            return err_set(ei, TD_INVAL, "a listener without name, address or kind");
-        if (l->proxy && !local)
-            return err_set(ei, TD_INVAL, "listener %s: a proxy is believed on a unix socket alone",
-                           l->name);
-        if (l->ask_client_cert && !l->tls)
-            return err_set(ei, TD_INVAL, "listener %s: client certificates need TLS", l->name);
-        if ((l->ask_client_cert || l->proxy) && !c->hooks.verify_peer)
-            return err_set(ei, TD_INVAL, "listener %s: nobody verifies client certificates",
-                           l->name);
+        const char *fault = listener_fault(l, &c->hooks);
+        if (fault)
+            return err_set(ei, TD_INVAL, "listener %s: %s", l->name ? l->name : "?", fault);
     }
     return TD_OK;
 }

@@ -154,16 +154,14 @@ static enum td_err add_raw(struct router *r, const struct route *row, size_t pre
     return TD_OK;
 }
 
-static enum td_err add_route(struct router *r, const struct route *row, void *ctx,
-                             struct errinfo *ei)
+/* Makes the nodes of a row's path: the last one, and whether {*} stands behind it. */
+static enum td_err add_path(struct router *r, const struct route *row, struct node **ret,
+                            bool *ret_tail, struct errinfo *ei)
 {
-    const char *fault = row_fault(row);
-    if (fault)
-        return row_err(row, fault, ei);
     struct node *n = &r->root;
     struct span rest = span_str(row->path + 1);
-    bool tail = false;
     size_t nparams = 0, depth = 0;
+    bool tail = false;
     while (rest.p && !(rest.n == 0 && depth == 0)) {
         struct span seg = str_cut(&rest, '/');
         enum seg_kind kind = seg_kind(seg);
@@ -178,6 +176,20 @@ static enum td_err add_route(struct router *r, const struct route *row, void *ct
         if (!n)
             return err_set(ei, TD_NOMEM, "no memory for the routes");
     }
+    *ret = n;
+    *ret_tail = tail;
+    return TD_OK;
+}
+
+static enum td_err add_route(struct router *r, const struct route *row, void *ctx,
+                             struct errinfo *ei)
+{
+    const char *fault = row_fault(row);
+    struct node *n;
+    bool tail;
+    if (fault)
+        return row_err(row, fault, ei);
+    TD_TRY(add_path(r, row, &n, &tail, ei));
     if ((row->flags & ROUTE_RAW_TAIL) && !tail)
         return row_err(row, "has no tail to be raw", ei);
     if (row->flags & ROUTE_RAW_TAIL)

@@ -136,6 +136,7 @@ enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
     TD_TRY(client_id_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(enroll_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(core_leave(l->tx, l->serial, l->now, ei));
+    metrics_add(METRIC_CERTS_REVOKED, revoked);
     char detail[48];
     snprintf(detail, sizeof detail, "certificates=%lld", (long long)revoked);
     return audit_add(l->tx, l->now, l->txn, l->actor, "certificates.revoke", l->serial, detail, ei);

@@ -34,6 +34,7 @@ CREATE TABLE client_ids (
     consumed_at BIGINT
 );
 CREATE INDEX client_ids_serial ON client_ids (serial);
+CREATE INDEX client_ids_order ON client_ids (order_id);
 CREATE INDEX client_ids_expiry ON client_ids (expires_at);
 
 CREATE TABLE acme_accounts (

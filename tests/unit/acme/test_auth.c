@@ -1,5 +1,5 @@
 /* Requests that must not get in: each fault of a signed request, and other people's objects. */
-#include "tests/unit/acme/acme_test.h"
+#include "tests/unit/acme/acme_client.h"
 
 static void jws_faults(void **state)
 {

@@ -1,5 +1,5 @@
 /* The nine requests of Apple's client, and what it needs in each answer. */
-#include "tests/unit/acme/acme_test.h"
+#include "tests/unit/acme/acme_client.h"
 
 static void nine_requests(void **state)
 {

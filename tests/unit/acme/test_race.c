@@ -2,7 +2,7 @@
 #include <pthread.h>
 
 #include "acme/server/state.h"
-#include "tests/unit/acme/acme_test.h"
+#include "tests/unit/acme/acme_client.h"
 
 #define THREADS 4
 

@@ -1,6 +1,6 @@
 /* Refusals on the way to a certificate: identifier, attestation, CSR. Each has its reason, and each
  * is recorded for the administrator. */
-#include "tests/unit/acme/acme_test.h"
+#include "tests/unit/acme/acme_client.h"
 
 static void recorded(struct client *c, const char *serial, const char *reason)
 {

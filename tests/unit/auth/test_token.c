@@ -144,8 +144,8 @@ static void test_refused_headers(void **state)
     char header[256];
     snprintf(header, sizeof header, "bearer %s", m.text); /* RFC 9110: the scheme has no case */
     assert_int_equal(ask(header, "tokens", &ei), TD_OK);
-    static const char *const forms[] = {"",           "Bearer",    "Bearer ",      "Basic %s",
-                                        "%s",         "Bearer  %s", "Bearer %s ",  "Bearer %sx",
+    static const char *const forms[] = {"",           "Bearer",     "Bearer ",    "Basic %s",
+                                        "%s",         "Bearer  %s", "Bearer %s ", "Bearer %sx",
                                         "Bearer x%s", "Bearer\t%s", "Token %s"};
     for (size_t i = 0; i < TD_NITEMS(forms); i++) {
         const char *at = strstr(forms[i], "%s");
@@ -215,20 +215,20 @@ static void test_create_refused(void **state)
     static const struct {
         const char *name, *scopes;
     } cases[] = {
-        {"a", ""},        {"a", "all"}, {"a", " admin"}, {"a", "admin  tokens"},
-        {"a", "ADMIN"},   {"", "admin"}, {long_name, "admin"},
+        {"a", ""},      {"a", "all"},  {"a", " admin"},      {"a", "admin  tokens"},
+        {"a", "ADMIN"}, {"", "admin"}, {long_name, "admin"},
     };
     char id[RNG_ID_SIZE], text[TOKEN_TEXT_SIZE];
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
-        enum td_err e = token_create(store, &now.clock, &rng_system, cases[i].name,
-                                     cases[i].scopes, 0, "test", id, text, NULL);
+        enum td_err e = token_create(store, &now.clock, &rng_system, cases[i].name, cases[i].scopes,
+                                     0, "test", id, text, NULL);
         if (e != TD_INVAL)
             fail_msg("'%s' '%s' was taken", cases[i].name, cases[i].scopes);
     }
     long_name[200] = 0;
-    assert_int_equal(token_create(store, &now.clock, &rng_system, long_name, "admin", 0, "test",
-                                  id, text, NULL),
-                     TD_OK);
+    assert_int_equal(
+        token_create(store, &now.clock, &rng_system, long_name, "admin", 0, "test", id, text, NULL),
+        TD_OK);
 }
 
 struct list {

@@ -151,7 +151,7 @@ static void test_sign(void **state)
     arena_auto a;
     arena_init(&a, 1 << 20);
     static const uint8_t binary[] = "line\nline\r\n\0\xff";
-    struct span der, content, certs, signer, w, attrs, sig;
+    struct span der, content, certs, signer, w, attrs, sig = {NULL, 0};
     struct cert *chain[] = {s->ca};
     assert_ok(cms_sign(s->c, s->k, chain, 1, SPAN_ARR(binary), T0, &a, &der, &ei));
     take_apart(der, &content, &certs, &signer);

@@ -247,7 +247,7 @@ static void test_response(void **state)
         s.next_update = T0 + 86400;
         const struct ocsp_resp_spec spec = {
             .singles = &s, .nsingles = 1, .nonce = SPAN_LIT("0123456789abcdef"), .produced_at = T0};
-        struct span der, v, w, oid, bytes, basic, data, alg, bits, sig, certs, in;
+        struct span der, v, w, oid, bytes, basic, data, alg, bits, sig = {NULL, 0}, certs, in;
         assert_ok(ocsp_resp_build(&spec, f->c, f->k, &a, &der, &ei));
         assert_true(der_well_formed(der));
         in = der;

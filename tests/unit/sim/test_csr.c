@@ -69,41 +69,46 @@ static void from_payload(void **state)
         &a,
         PLIST("<key>Subject</key><array><array><array>" S("O") S(
             "Example, Inc.") "</array>"
-                             "</array><array><array>" S("CN")
-                                 S("Device %HardwareUUID%") "</array></array>"
-                                                            "<array><array>" S("1.2.3.4")
-                                                                S("dotted") "</array></array></"
-                                                                            "array>"
-                                                                            "<key>SAN</"
-                                                                            "key><dict><key>"
-                                                                            "dNSName</key>" S("d."
-                                                                                              "exam"
-                                                                                              "ple") "<key>rfc822Name</key>" S("a,b@example.com") "<key>ntPrincipalName</key>" S(
-                                                                                "u@realm") "</dict>"
-                                                                                           "<key>"
-                                                                                           "EKU</"
-                                                                                           "key><"
-                                                                                           "array"
-                                                                                           ">" S("1"
-                                                                                                 "."
-                                                                                                 "3"
-                                                                                                 "."
-                                                                                                 "6"
-                                                                                                 "."
-                                                                                                 "1"
-                                                                                                 "."
-                                                                                                 "5"
-                                                                                                 "."
-                                                                                                 "5"
-                                                                                                 "."
-                                                                                                 "7"
-                                                                                                 "."
-                                                                                                 "3"
-                                                                                                 "."
-                                                                                                 "2") S(
-                                                                                               "1."
-                                                                                               "2."
-                                                                                               "3") "</array>"));
+                             "</array><array><array>" S("CN") S(
+                                 "Device %HardwareUUID%") "</array></array>"
+                                                          "<array><array>" S("1.2.3.4") S(
+                                                              "dotted") "</array></array></"
+                                                                        "array>"
+                                                                        "<key>SAN</"
+                                                                        "key><dict><key>"
+                                                                        "dNSName</key>" S(
+                                                                            "d."
+                                                                            "exam"
+                                                                            "ple") "<key>"
+                                                                                   "rfc822Name</"
+                                                                                   "key>" S("a,b@"
+                                                                                            "exampl"
+                                                                                            "e.com") "<key>ntPrincipalName</key>" S("u@realm") "</dict>"
+                                                                                                                                               "<key>"
+                                                                                                                                               "EKU</"
+                                                                                                                                               "key><"
+                                                                                                                                               "array"
+                                                                                                                                               ">" S(
+                                                                                                                                                   "1"
+                                                                                                                                                   "."
+                                                                                                                                                   "3"
+                                                                                                                                                   "."
+                                                                                                                                                   "6"
+                                                                                                                                                   "."
+                                                                                                                                                   "1"
+                                                                                                                                                   "."
+                                                                                                                                                   "5"
+                                                                                                                                                   "."
+                                                                                                                                                   "5"
+                                                                                                                                                   "."
+                                                                                                                                                   "7"
+                                                                                                                                                   "."
+                                                                                                                                                   "3"
+                                                                                                                                                   "."
+                                                                                                                                                   "2")
+                                                                                                                                                   S("1."
+                                                                                                                                                     "2."
+                                                                                                                                                     "3") "</array>"));
     ossl_auto(EVP_PKEY) key = ossl_ec_key(256);
     struct csr_spec s = {.key = key,
                          .subject = plist_get(p, "Subject"),

@@ -9,16 +9,17 @@
 #define ACME                                                                                       \
     COMMON("com.apple.security.acme")                                                              \
     S("PayloadUUID", "U-ACME")                                                                     \
-    S("DirectoryURL", "https://h/acme/directory") S("ClientIdentifier", "cid")                     \
-        S("KeyType", "ECSECPrimeRandom")
+    S("DirectoryURL", "https://h/acme/directory")                                                  \
+    S("ClientIdentifier", "cid") S("KeyType", "ECSECPrimeRandom")
 #define ACME_REST                                                                                  \
-    I("KeySize", "384") B("HardwareBound", "true") B("Attest", "true") "<key>Subject</key><array/" \
-                                                                       ">"
+    I("KeySize", "384")                                                                            \
+    B("HardwareBound", "true") B("Attest", "true") "<key>Subject</key><array/"                     \
+                                                   ">"
 #define MDM                                                                                        \
     COMMON("com.apple.mdm")                                                                        \
     S("PayloadUUID", "U-MDM")                                                                      \
-    S("IdentityCertificateUUID", "U-ACME") S("Topic", "com.apple.mgmt")                            \
-        S("ServerURL", "https://h/mdm")
+    S("IdentityCertificateUUID", "U-ACME")                                                         \
+    S("Topic", "com.apple.mgmt") S("ServerURL", "https://h/mdm")
 #define ROOT                                                                                       \
     COMMON("com.apple.security.root")                                                              \
     S("PayloadUUID", "U-R") "<key>PayloadContent</key><data>AQI=</data>"
