@@ -39,7 +39,8 @@ void acme_close(struct acme *a);
 extern const struct route acme_routes[];
 extern const size_t acme_nroutes;
 
-/* Deletes expired orders, accounts and identifiers, at most `max` rows of each. */
+/* Deletes at most `max` rows each of: orders a day behind their expiry, accounts a day old without
+ * orders, ClientIdentifiers a week behind their expiry. */
 TD_NODISCARD enum td_err acme_clean(struct acme *a, size_t max, struct errinfo *ei);
 
 #endif

@@ -43,8 +43,8 @@ struct conf_table {
  * argv-style array of "--section-key=value"; *ret_used receives how many leading elements were
  * consumed (stops at the first that does not begin with "--", or behind "--").
  * TD_INVAL for a setting that is wrong; *out is then half filled. At most 512 keys. */
-enum td_err conf_load(const struct conf_table *t, const char *file, char *const *env,
-                      int nflags, char *const *flags, int *ret_used, struct arena *a, void *out,
+enum td_err conf_load(const struct conf_table *t, const char *file, char *const *env, int nflags,
+                      char *const *flags, int *ret_used, struct arena *a, void *out,
                       struct errinfo *ei);
 
 /* As conf_load for the text of a file (fuzzing, tests). */

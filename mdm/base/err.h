@@ -39,8 +39,8 @@ int err_http(enum td_err e);
 const char *err_acme(enum td_err e);
 int err_level(enum td_err e);
 
-/* Fills *ei (if not NULL) and returns `e`, so that `return err_set(ei, TD_PARSE, "...")` reads well.
- * A message over the field's size is cut. The arguments may be ei->msg itself (wrapping). */
+/* Fills *ei (if not NULL) and returns `e`, so that `return err_set(ei, TD_PARSE, "...")` reads
+ * well. A message over the field's size is cut. The arguments may be ei->msg itself (wrapping). */
 enum td_err err_set(struct errinfo *ei, enum td_err e, const char *fmt, ...) TD_PRINTF(3, 4);
 
 /* As err_set, with a machine-readable reason (static lifetime). */

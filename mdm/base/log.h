@@ -42,16 +42,14 @@ void log_write(enum log_level level, const char *event, const struct log_kv *kv)
     do {                                                                                           \
         if ((level) >= log_level_get())                                                            \
             log_write((level), (event),                                                            \
-                      (const struct log_kv[]){{.kind = LOG_KV_END},                                \
-                                              ##__VA_ARGS__,                                       \
-                                              {.kind = LOG_KV_END}} +                              \
+                      (const struct log_kv[]){                                                     \
+                          {.kind = LOG_KV_END}, ##__VA_ARGS__, {.kind = LOG_KV_END}} +             \
                           1);                                                                      \
     } while (0)
 
 /* Formats one line (with its newline) into out[n], cut if need be; returns its length. For tests
  * and for log_write. `now` is in milliseconds since 1970. */
-size_t log_format(char *out, size_t n, enum log_format format, int64_t now_ms,
-                  enum log_level level, const char *request, const char *event,
-                  const struct log_kv *kv);
+size_t log_format(char *out, size_t n, enum log_format format, int64_t now_ms, enum log_level level,
+                  const char *request, const char *event, const struct log_kv *kv);
 
 #endif

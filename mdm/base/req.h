@@ -29,9 +29,9 @@ struct req_header {
 
 /* Who asks, as far as the transport or the authorisation hook established it. */
 struct req_principal {
-    const char *id;         /* token id for the audit log, NULL when anonymous */
-    const char *name;       /* its human name */
-    const char *scopes;     /* space-separated, NULL when anonymous */
+    const char *id;     /* token id for the audit log, NULL when anonymous */
+    const char *name;   /* its human name */
+    const char *scopes; /* space-separated, NULL when anonymous */
 };
 
 #define REQ_PARAMS_MAX 4

@@ -7,7 +7,7 @@
 #include "mdm/wire/json.h"
 #include "mdm/wire/plist_node.h"
 
-#define DATE_SIZE 24
+#define DATE_SIZE 80 /* six numbers of any size, for the compiler; 20 are used */
 
 /* RFC 3339 in UTC for the years 1 to 9999, to which other times are clamped: Apple's "distant
  * past" is 0001-01-01, long before clock_text begins. */

@@ -8,7 +8,6 @@
 #include "mdm/base/limits.h"
 #include "mdm/base/utf8.h"
 #include "mdm/wire/plist.h"
-#include "mdm/wire/plist.h"
 #include "mdm/wire/plist_guard.h"
 #include "mdm/wire/xml_build.h"
 
