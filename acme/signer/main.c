@@ -115,6 +115,8 @@ static int cmd_audit(const struct args *a)
 {
     struct errinfo ei = {0};
     enum td_err e = crypt_init(&ei);
+    if (e == TD_OK && cadir_look(a->dir) == CADIR_EMPTY)
+        e = err_set(&ei, TD_NOTFOUND, "no CA in %.100s", a->dir);
     if (e == TD_OK)
         e = verify_log(a->dir, CADIR_AUDIT, &ei);
     if (e == TD_OK)

@@ -199,9 +199,13 @@ static void push_retries(void **state)
     fx_queue(f, "SecurityInfo");
     fx_wait(f, &f->push.tried, 2);
     push_answer(f, TD_OK);
-    f->clock.at += 6; /* the first back-off is 5 s */
-    core_wake(f->core);
-    fx_wait(f, &f->push.sent, 2);
+    /* the first back-off is 5 s, counted from when the pump takes note of the failure */
+    for (int64_t deadline = clock_mono(&clock_system) + 10000; f->push.sent < 2;) {
+        assert_true(clock_mono(&clock_system) < deadline);
+        f->clock.at += 6;
+        core_wake(f->core);
+        usleep(2000);
+    }
 }
 
 /* What an earlier run left is sent at start, also with a time that is not due. */
@@ -250,21 +254,18 @@ static void push_gone(void **state)
     fx_open_core(f);
 }
 
+/* Every wish is followed by a push and then goes; wishes of one device are one row. */
 static void push_settles(void **state)
 {
     struct fx *f = *state;
     fx_enrol_a(f);
     fx_queue(f, "SecurityInfo");
     fx_queue(f, "ProfileList");
-    fx_wait(f, &f->push.sent, 2);
-    core_close(f->core);
-    f->core = NULL;
-    assert_true(f->push.sent <= 3); /* coalesced: one row a device */
-    fx_open_core(f);                /* a wish that came while the pump stopped is sent now */
-    core_close(f->core);
-    f->core = NULL;
-    assert_int_equal(outbox(f), 0);
-    fx_open_core(f);
+    for (int64_t deadline = clock_mono(&clock_system) + 10000; outbox(f) != 0;) {
+        assert_true(clock_mono(&clock_system) < deadline);
+        usleep(2000);
+    }
+    assert_in_range(f->push.sent, 2, 3);
 }
 
 /* --- many devices: rows straight into the table, a certificate each would be needed else --- */
