@@ -107,7 +107,8 @@ static enum td_err verify_log(const char *dir, enum cadir_file f, struct errinfo
         return TD_OK;
     TD_TRY(audit_log_verify(path, &lines, last, ei));
     hex_enc(SPAN_ARR(last), hash);
-    printf("%s: %llu lines, the chain holds; last hash %s\n", path, (unsigned long long)lines, hash);
+    printf("%s: %llu lines, the chain holds; last hash %s\n", path, (unsigned long long)lines,
+           hash);
     return TD_OK;
 }
 

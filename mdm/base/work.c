@@ -96,9 +96,11 @@ enum td_err work_submit(struct work *w, void (*fn)(void *arg), void *arg)
     if (!full) {
         w->ring[(w->first + w->n) % w->depth] = (struct job){fn, arg};
         w->n++;
-        pthread_cond_signal(&w->wake);
     }
     pthread_mutex_unlock(&w->lock);
+    /* not under the lock: the woken thread would run into it and sleep again */
+    if (!full)
+        pthread_cond_signal(&w->wake);
     return full ? TD_BUSY : TD_OK;
 }
 

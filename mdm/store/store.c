@@ -224,12 +224,13 @@ enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo 
         /* cppcheck-suppress autoVariables ; off the queue before this function returns */
         s->tail = &j.next;
         s->queued++;
-        pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->lock);
-    if (taken)
+    if (taken) {
+        pthread_cond_signal(&s->wake);
         while (sem_wait(&j.done) != 0)
             ; /* a signal came */
+    }
     sem_destroy(&j.done);
     if (!taken)
         return err_set(ei, TD_BUSY, "the store takes no more writes now");
@@ -272,7 +273,7 @@ static void reader_give(struct store *s, struct conn *c)
 {
     pthread_mutex_lock(&s->rlock);
     s->idle[s->nidle++] = c;
-    pthread_cond_signal(&s->rwake);
+    pthread_cond_signal(&s->rwake); /* store_close frees the lock when all are back */
     pthread_mutex_unlock(&s->rlock);
 }
 

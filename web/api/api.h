@@ -21,7 +21,7 @@ struct api {
 };
 
 extern const struct store_stmts api_stmts; /* api_sql.h names them */
-extern const struct route api_routes[]; /* ctx is the struct api */
+extern const struct route api_routes[];    /* ctx is the struct api */
 extern const size_t api_nroutes;
 
 #endif

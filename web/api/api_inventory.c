@@ -106,6 +106,7 @@ API_HANDLER(inventory_delete)
     TD_TRY(api_serial(req, &serial, ei));
     TD_TRY(preconditions(req, &if_match, ei));
     TD_TRY(inv_delete(api->inventory, serial, if_match, api_actor(req), ei));
+    core_wake(api->core); /* the push that fetches the device for its removal */
     resp->status = 204;
     return TD_OK;
 }

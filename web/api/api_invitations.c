@@ -2,7 +2,7 @@
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 
-#define TTL_MAX (90 * 86400)
+#define TTL_MAX ((int64_t)90 * 86400)
 
 API_HANDLER(invite)
 {
@@ -16,7 +16,7 @@ API_HANDLER(invite)
         return err_set(ei, TD_INVAL, "serial must be a serial number");
     enum td_err e = json_get_int(body, "ttl", &ttl);
     if (e != TD_NOTFOUND && (e != TD_OK || ttl < 60 || ttl > TTL_MAX))
-        return err_set(ei, TD_INVAL, "ttl must be 60 to %d seconds", TTL_MAX);
+        return err_set(ei, TD_INVAL, "ttl must be 60 to %lld seconds", (long long)TTL_MAX);
     struct invitation inv;
     TD_TRY(enroll_invite(api->enroll, serial, ttl, api_actor(req), req->arena, &inv, ei));
     buf_auto svg;

@@ -4,7 +4,7 @@
 #include "web/api/api_util.h"
 #include "web/auth/token.h"
 
-#define TTL_MAX (10 * 365 * (int64_t)86400)
+#define TTL_MAX ((int64_t)10 * 365 * 86400)
 
 /* A token makes no token that may do more than itself: "admin" makes all. */
 static enum td_err check_grant(const char *held, const char *wanted, struct errinfo *ei)

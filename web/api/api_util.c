@@ -127,7 +127,7 @@ void api_hex(struct json_w *w, const char *key, struct span bytes)
 
 const char *api_actor(const struct req *r)
 {
-    const char *actor = arena_printf(r->arena, "token:%s",
-                                     r->principal.name ? r->principal.name : "");
+    const char *actor =
+        arena_printf(r->arena, "token:%s", r->principal.name ? r->principal.name : "");
     return actor ? actor : "token";
 }

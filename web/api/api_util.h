@@ -28,8 +28,8 @@ enum td_err api_page_next_num(struct json_w *w, struct arena *a, bool full, int6
 TD_NODISCARD enum td_err api_serial(const struct req *r, const char **ret, struct errinfo *ei);
 
 /* The body as a JSON object with no members but `names` (NULL-terminated). */
-TD_NODISCARD enum td_err api_body(const struct req *r, const char *const *names,
-                                  struct json **ret, struct errinfo *ei);
+TD_NODISCARD enum td_err api_body(const struct req *r, const char *const *names, struct json **ret,
+                                  struct errinfo *ei);
 
 /* An optional string member: *ret keeps its value when absent; another type is an error. */
 TD_NODISCARD enum td_err api_str(const struct json *body, const char *name, size_t max,

@@ -87,7 +87,8 @@ enum td_err token_create(struct store *s, const struct clock *clock, struct rng 
                            .now = now,
                            .expires = ttl ? now + ttl : 0};
     rng_id(rng, ret_id);
-    memcpy(ret_text, "td_", 3);
+    static const char prefix[] = {'t', 'd', '_'};
+    memcpy(ret_text, prefix, sizeof prefix);
     rng_token(rng, ret_text + 3);
     digest_sha256(span_str(ret_text), j.hash);
     return store_write(s, create_tx, &j, ei);

@@ -357,7 +357,10 @@ void http_ex_end(struct http_ex *x)
     drop_body(x);
     resp_free(&x->resp);
     arena_free(&x->arena);
-    if (x->counted)
-        atomic_fetch_sub(&x->sh->active, 1);
+    if (x->counted && atomic_fetch_sub(&x->sh->active, 1) == 1 && atomic_load(&x->sh->stopping)) {
+        pthread_mutex_lock(&x->sh->lock);
+        pthread_cond_broadcast(&x->sh->idle);
+        pthread_mutex_unlock(&x->sh->lock);
+    }
     x->sh = NULL;
 }

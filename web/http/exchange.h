@@ -6,6 +6,7 @@
 #ifndef TD_WEB_HTTP_EXCHANGE_H
 #define TD_WEB_HTTP_EXCHANGE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "mdm/base/work.h"
@@ -23,6 +24,8 @@ struct http_shared {
     atomic_bool stopping;    /* answers end their connection */
     atomic_bool closed;      /* nothing goes to the workers any more */
     atomic_int submitting;   /* threads at the queue */
+    pthread_mutex_t lock;    /* for idle alone */
+    pthread_cond_t idle;     /* active fell to 0 while stopping */
     atomic_llong body_bytes; /* request bodies in memory */
 };
 

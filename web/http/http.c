@@ -1,7 +1,8 @@
 #include "web/http/http.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "mdm/base/log.h"
 #include "web/http/mhd.h"
@@ -34,7 +35,7 @@ static enum td_err check(const struct http_conf *c, struct errinfo *ei)
 {
     const unsigned counts[] = {c->workers, c->queue, c->connections, c->idle_timeout,
                                c->body_timeout};
-    bool complete = c->clock && c->rng && c->nlisteners > 0;
+    bool complete = c->clock && c->rng && c->listeners && c->nlisteners > 0;
     for (size_t i = 0; i < TD_NITEMS(counts); i++)
         complete = complete && counts[i] > 0;
     if (!complete)
@@ -72,6 +73,8 @@ enum td_err http_start(const struct http_conf *conf, struct http **ret, struct e
     if (!h)
         return err_set(ei, TD_NOMEM, "no memory for the listeners");
     h->sh.conf = *conf;
+    pthread_mutex_init(&h->sh.lock, NULL);
+    pthread_cond_init(&h->sh.idle, NULL);
     h->listeners = calloc(conf->nlisteners, sizeof *h->listeners);
     h->mhds = calloc(conf->nlisteners, sizeof(struct mhd *));
     enum td_err e = TD_OK;
@@ -104,10 +107,16 @@ enum td_err http_reload(struct http *h, struct errinfo *ei)
 
 /* Until every request has its answer delivered, or the time is over. Real time: a drain must end
  * even where the injected clock stands. */
-static void drain(const atomic_int *count, int ms)
+static void drain(struct http_shared *sh, int64_t ms)
 {
-    for (; atomic_load(count) > 0 && ms > 0; ms -= 2)
-        usleep(2000);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    pthread_mutex_lock(&sh->lock);
+    while (atomic_load(&sh->active) > 0 &&
+           pthread_cond_timedwait(&sh->idle, &sh->lock, &until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&sh->lock);
 }
 
 void http_stop(struct http *h)
@@ -119,19 +128,21 @@ void http_stop(struct http *h)
     for (size_t i = 0; i < n; i++)
         if (h->mhds[i])
             mhd_quiesce(h->mhds[i]);
-    drain(&h->sh.active, DRAIN_MS);
+    drain(&h->sh, DRAIN_MS);
     if (atomic_load(&h->sh.active) > 0)
         log_ev(LOG_WARN, "http.drain_cut", KV_I64("requests", atomic_load(&h->sh.active)));
     atomic_store(&h->sh.closed, true);
     while (atomic_load(&h->sh.submitting) > 0)
-        usleep(100);
+        sched_yield();
     /* what is with a worker ends, is resumed and gets its answer; the library demands the resume */
     work_stop(h->sh.work);
-    drain(&h->sh.active, LAST_ANSWERS_MS);
+    drain(&h->sh, LAST_ANSWERS_MS);
     for (size_t i = 0; i < n; i++)
         mhd_close(h->mhds[i]);
     deadlines_stop(h->deadlines);
     router_free(h->sh.router);
+    pthread_cond_destroy(&h->sh.idle);
+    pthread_mutex_destroy(&h->sh.lock);
     free(h->mhds);
     free(h->listeners);
     free(h);

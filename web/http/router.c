@@ -185,8 +185,8 @@ static enum td_err add_route(struct router *r, const struct route *row, void *ct
                              struct errinfo *ei)
 {
     const char *fault = row_fault(row);
-    struct node *n;
-    bool tail;
+    struct node *n = NULL;
+    bool tail = false;
     if (fault)
         return row_err(row, fault, ei);
     TD_TRY(add_path(r, row, &n, &tail, ei));

@@ -69,7 +69,8 @@ static char *names_of(const struct settings *s, struct arena *a)
 {
     const char *host = s->public_url + strlen("https://");
     size_t n = host[0] == '[' ? strcspn(host, "]") : strcspn(host, ":");
-    char *name = arena_dup(a, span_of(host[0] == '[' ? host + 1 : host, host[0] == '[' ? n - 1 : n));
+    char *name =
+        arena_dup(a, span_of(host[0] == '[' ? host + 1 : host, host[0] == '[' ? n - 1 : n));
     if (name && strcmp(name, "localhost") == 0)
         return arena_strdup(a, "localhost,127.0.0.1,::1");
     return name;
@@ -78,9 +79,11 @@ static char *names_of(const struct settings *s, struct arena *a)
 static enum td_err make_ca(const struct settings *s, const char *signer, struct arena *a,
                            struct errinfo *ei)
 {
-    const char *argv[16] = {signer, "init", "--dir", s->ca_dir, "--org", s->organization,
+    const char *argv[16] = {signer,       "init",
+                            "--dir",      s->ca_dir,
+                            "--org",      s->organization,
                             "--ocsp-url", arena_printf(a, "%s/ocsp", s->status_url),
-                            "--aia-url", arena_printf(a, "%s/ca/issuing.crt", s->status_url)};
+                            "--aia-url",  arena_printf(a, "%s/ca/issuing.crt", s->status_url)};
     if (!argv[7] || !argv[9])
         return TD_NOMEM;
     if (s->ca_passphrase_file[0]) {
@@ -94,8 +97,8 @@ static enum td_err make_ca(const struct settings *s, const char *signer, struct 
 static enum td_err make_tls(const struct settings *s, const char *signer, const char *cert,
                             const char *key, struct arena *a, struct errinfo *ei)
 {
-    const char *argv[16] = {signer,     "tls",     "--dir", s->ca_dir, "--name", names_of(s, a),
-                            "--key-out", key,       "--cert-out", cert};
+    const char *argv[16] = {signer,         "tls",       "--dir", s->ca_dir,    "--name",
+                            names_of(s, a), "--key-out", key,     "--cert-out", cert};
     if (s->ca_passphrase_file[0]) {
         argv[10] = "--pass-file";
         argv[11] = s->ca_passphrase_file;
@@ -261,8 +264,8 @@ int init_token(const struct settings *s, const char *name, const char *scopes)
         e = server_open_store(s, &store, &ei);
     if (e != TD_OK)
         return fail(e, &ei);
-    e = token_create(store, &clock_system, &rng_system, name, scopes, 0, "testudo token create",
-                     id, text, &ei);
+    e = token_create(store, &clock_system, &rng_system, name, scopes, 0, "testudo token create", id,
+                     text, &ei);
     store_close(store);
     if (e != TD_OK)
         return fail(e, &ei);

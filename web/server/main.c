@@ -57,8 +57,7 @@ static enum td_err load(struct invocation *in, struct arena *a, struct settings 
     TD_TRY(settings_load(in->config, in->env, in->argc, in->argv, a, ret, ei));
     enum log_level level = LOG_INFO;
     TD_TRY(log_level_parse(ret->log_level, &level));
-    log_setup(level,
-              strcmp(ret->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT, 2);
+    log_setup(level, strcmp(ret->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT, 2);
     return TD_OK;
 }
 

@@ -41,8 +41,8 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts, &attempt_stmts, &core_stmts,   &inventory_stmts, &enroll_stmts,
-    &ca_stmts,    &acme_stmts,    &token_stmts,  &api_stmts,       &client_id_stmts,
+    &audit_stmts, &attempt_stmts, &core_stmts,  &inventory_stmts, &enroll_stmts,
+    &ca_stmts,    &acme_stmts,    &token_stmts, &api_stmts,       &client_id_stmts,
 };
 
 enum td_err server_open_store(const struct settings *s, struct store **ret, struct errinfo *ei)
@@ -62,7 +62,6 @@ enum td_err server_open_store(const struct settings *s, struct store **ret, stru
     };
     return store_open(&conf, ret, ei);
 }
-
 
 enum td_err server_signer_path(const struct settings *s, char *out, size_t n, struct errinfo *ei)
 {
@@ -164,8 +163,7 @@ static enum td_err open_enroll(struct server *s, struct errinfo *ei)
     return enroll_open(&conf, &s->enroll, ei);
 }
 
-static enum td_err authorize(void *ctx, const struct route *r, struct req *req,
-                             struct errinfo *ei)
+static enum td_err authorize(void *ctx, const struct route *r, struct req *req, struct errinfo *ei)
 {
     struct server *s = ctx;
     return token_authorize(&s->auth, r, req, ei);
@@ -181,12 +179,23 @@ static enum td_err open_http(struct server *s, struct errinfo *ei)
 {
     const struct settings *c = &s->conf;
     const struct http_listener all[] = {
-        {.name = "public", .kind = REQ_ON_PUBLIC, .address = c->public_address, .tls = true,
-         .cert_file = c->tls_cert, .key_file = c->tls_key},
-        {.name = "device", .kind = REQ_ON_DEVICE, .address = c->device_address, .tls = true,
-         .cert_file = c->tls_cert, .key_file = c->tls_key, .ask_client_cert = true},
+        {.name = "public",
+         .kind = REQ_ON_PUBLIC,
+         .address = c->public_address,
+         .tls = true,
+         .cert_file = c->tls_cert,
+         .key_file = c->tls_key},
+        {.name = "device",
+         .kind = REQ_ON_DEVICE,
+         .address = c->device_address,
+         .tls = true,
+         .cert_file = c->tls_cert,
+         .key_file = c->tls_key,
+         .ask_client_cert = true},
         {.name = "status", .kind = REQ_ON_STATUS, .address = c->status_address},
-        {.name = "proxy", .kind = REQ_ON_PUBLIC | REQ_ON_DEVICE, .address = c->proxy_address,
+        {.name = "proxy",
+         .kind = REQ_ON_PUBLIC | REQ_ON_DEVICE,
+         .address = c->proxy_address,
          .proxy = true},
     };
     struct http_listener listeners[TD_NITEMS(all)];
@@ -195,9 +204,12 @@ static enum td_err open_http(struct server *s, struct errinfo *ei)
         if (all[i].address[0])
             listeners[n++] = all[i];
     const struct route_set sets[] = {
-        {acme_routes, acme_nroutes, s->acme},       {enroll_routes, enroll_nroutes, s->enroll},
-        {device_routes, device_nroutes, &s->device}, {api_routes, api_nroutes, &s->api},
-        {ca_routes, ca_nroutes, s->ca},             {status_routes, status_nroutes, &s->status},
+        {acme_routes, acme_nroutes, s->acme},
+        {enroll_routes, enroll_nroutes, s->enroll},
+        {device_routes, device_nroutes, &s->device},
+        {api_routes, api_nroutes, &s->api},
+        {ca_routes, ca_nroutes, s->ca},
+        {status_routes, status_nroutes, &s->status},
     };
     const struct http_conf conf = {
         .listeners = listeners,
@@ -252,9 +264,8 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(open_enroll(s, ei));
     TD_TRY(event_subscribe(&s->bus, EVENT_DEVICE_LEAVING, bind_leaving, NULL));
     fill_views(s);
-    const struct clean_conf clean = {s->store,      s->acme,
-                                     s->core,       &clock_system,
-                                     s->conf.keep_commands, s->conf.keep_attempts};
+    const struct clean_conf clean = {
+        s->store, s->acme, s->core, &clock_system, s->conf.keep_commands, s->conf.keep_attempts};
     TD_TRY(clean_start(&clean, &s->clean, ei));
     return open_http(s, ei);
 }

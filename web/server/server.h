@@ -1,4 +1,5 @@
-/* The composition root: opens every room, ties needs that point upward, serves until told to stop. */
+/* The composition root: opens every room, ties needs that point upward, serves until told to stop.
+ */
 #ifndef TD_WEB_SERVER_SERVER_H
 #define TD_WEB_SERVER_SERVER_H
 

@@ -1,10 +1,22 @@
 #include "web/server/settings.h"
 
 #define AT(member) offsetof(struct settings, member)
-#define STR(s, k, m, d, text) {s, k, CONF_STR, AT(m), d, 0, 0, NULL, text, false}
-#define NUM(s, k, t, m, d, lo, hi, text) {s, k, t, AT(m), d, lo, hi, NULL, text, false}
-#define ENUM(s, k, m, d, words, text) {s, k, CONF_ENUM, AT(m), d, 0, 0, words, text, false}
-#define BOOL(s, k, m, d, text) {s, k, CONF_BOOL, AT(m), d, 0, 0, NULL, text, false}
+#define STR(s, k, m, d, text)                                                                      \
+    {                                                                                              \
+        s, k, CONF_STR, AT(m), d, 0, 0, NULL, text, false                                          \
+    }
+#define NUM(s, k, t, m, d, lo, hi, text)                                                           \
+    {                                                                                              \
+        s, k, t, AT(m), d, lo, hi, NULL, text, false                                               \
+    }
+#define ENUM(s, k, m, d, words, text)                                                              \
+    {                                                                                              \
+        s, k, CONF_ENUM, AT(m), d, 0, 0, words, text, false                                        \
+    }
+#define BOOL(s, k, m, d, text)                                                                     \
+    {                                                                                              \
+        s, k, CONF_BOOL, AT(m), d, 0, 0, NULL, text, false                                         \
+    }
 
 #define DAY 86400
 
@@ -12,7 +24,8 @@ static const struct conf_key keys[] = {
     STR("server", "data_dir", data_dir, "/var/lib/testudo", "where everything of ours is kept"),
     STR("server", "organization", organization, "Testudo", "name shown in profiles"),
     STR("server", "public_url", public_url, "",
-        "address of the public listener as devices and people reach it: https://mdm.example.com:8443"),
+        "address of the public listener as devices and people reach it: "
+        "https://mdm.example.com:8443"),
     STR("server", "device_url", device_url, "",
         "address of the device listener as devices reach it: https://mdm.example.com:8444"),
     STR("server", "status_url", status_url, "",
@@ -36,7 +49,8 @@ static const struct conf_key keys[] = {
         "MDM check-in and connect; asks for the client certificate (https)"),
     STR("status", "address", status_address, "[::]:8080", "OCSP and CA certificates (http)"),
     STR("proxy", "address", proxy_address, "",
-        "unix:/path of a socket for a reverse proxy whose Client-Cert header is believed; empty = off"),
+        "unix:/path of a socket for a reverse proxy whose Client-Cert header is believed; empty = "
+        "off"),
     STR("tls", "certificate", tls_cert, "", "PEM, leaf first; empty = DATA_DIR/tls/server.crt"),
     STR("tls", "key", tls_key, "", "PEM; empty = DATA_DIR/tls/server.key"),
     STR("store", "url", store_url, "", "empty = sqlite:DATA_DIR/testudo.db"),
@@ -53,18 +67,21 @@ static const struct conf_key keys[] = {
     NUM("acme", "nonce_ttl", CONF_DURATION, acme_nonce_ttl, "15m", 600, DAY,
         "life of a nonce; a device may wait minutes for Apple between two requests"),
     STR("acme", "extra_roots", acme_extra_roots, "",
-        "PEM file with further attestation roots, for tests: whoever holds one can make any device"),
+        "PEM file with further attestation roots, for tests: whoever holds one can make any "
+        "device"),
     STR("enroll", "identifier", enroll_identifier, "org.testudo.enrollment",
         "PayloadIdentifier of the enrolment profile; devices refuse a change of it"),
     STR("enroll", "topic", enroll_topic, "com.apple.mgmt.External.testudo",
-        "push topic: the UID in the subject of the push certificate; devices refuse a change of it"),
+        "push topic: the UID in the subject of the push certificate; devices refuse a change of "
+        "it"),
     ENUM("enroll", "key_size", enroll_key_size, "256", "256 384", "bits of the device's key"),
     NUM("enroll", "invitation_ttl", CONF_DURATION, enroll_invitation_ttl, "7d", 60, 90 * DAY,
         "life of an invitation"),
     NUM("enroll", "client_id_ttl", CONF_DURATION, enroll_client_id_ttl, "1h", 60, 7 * DAY,
         "from the fetch of the profile to the ACME order"),
-    BOOL("enroll", "sign_message", enroll_sign_message, "no",
-         "devices sign each message (Mdm-Signature): needed where TLS ends at a proxy without mTLS"),
+    BOOL(
+        "enroll", "sign_message", enroll_sign_message, "no",
+        "devices sign each message (Mdm-Signature): needed where TLS ends at a proxy without mTLS"),
     NUM("retention", "commands", CONF_DURATION, keep_commands, "90d", DAY, 3650 * DAY,
         "finished commands and their results"),
     NUM("retention", "attempts", CONF_DURATION, keep_attempts, "180d", DAY, 3650 * DAY,
@@ -87,8 +104,8 @@ static enum td_err check_url(const char *key, const char *url, const char *schem
 }
 
 /* Sets a member that was left empty to prefix + data_dir + suffix. */
-static enum td_err derive(const char **member, struct arena *a, const char *prefix,
-                          const char *dir, const char *suffix)
+static enum td_err derive(const char **member, struct arena *a, const char *prefix, const char *dir,
+                          const char *suffix)
 {
     if (!(*member)[0])
         *member = arena_printf(a, "%s%s%s", prefix, dir, suffix);

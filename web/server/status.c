@@ -35,8 +35,9 @@ static enum td_err metrics_local(const struct req *req, struct resp *resp, struc
     for (size_t i = 0; i < TD_NITEMS(loopback); i++)
         if (strncmp(req->peer_addr, loopback[i], strlen(loopback[i])) == 0)
             return metrics(req, resp, ei);
-    return err_set(ei, TD_FORBIDDEN, "metrics are served to this machine alone, or on the public "
-                                     "listener with a token");
+    return err_set(ei, TD_FORBIDDEN,
+                   "metrics are served to this machine alone, or on the public "
+                   "listener with a token");
 }
 
 #define ANYWHERE (REQ_ON_STATUS | REQ_ON_PUBLIC | REQ_ON_DEVICE)

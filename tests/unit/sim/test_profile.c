@@ -13,8 +13,9 @@
     S("ClientIdentifier", "cid") S("KeyType", "ECSECPrimeRandom")
 #define ACME_REST                                                                                  \
     I("KeySize", "384")                                                                            \
-    B("HardwareBound", "true") B("Attest", "true") "<key>Subject</key><array/"                     \
-                                                   ">"
+    B("HardwareBound", "true")                                                                     \
+    B("Attest", "true") "<key>Subject</key><array/"                                                \
+                        ">"
 #define MDM                                                                                        \
     COMMON("com.apple.mdm")                                                                        \
     S("PayloadUUID", "U-MDM")                                                                      \
