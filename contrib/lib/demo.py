@@ -168,7 +168,7 @@ Root certificate                      {server.root}
 
 Try:
   export T='Authorization: Bearer {server.token}'
-  curl --cacert {server.root} -H "$T" {server.public}/api/v1/devices?limit=3
+  curl --cacert {server.root} -H "$T" '{server.public}/api/v1/devices?limit=3'
   curl --cacert {server.root} -H "$T" {server.public}/api/v1/devices/DEMO000003
   curl --cacert {server.root} -H "$T" {server.public}/api/v1/devices/DEMO000003/commands \\
        -H 'Content-Type: application/json' -d '{{"request_type":"SecurityInfo"}}'
@@ -194,8 +194,10 @@ def main():
         with open(csv, "rb") as f:
             server.api("POST", "/api/v1/inventory/import", f.read(), content_type="text/csv")
         fleet = subprocess.Popen([program("testudo-sim"), "run", *server.sim_args, "--inventory",
-                                  csv, "--state", server.fleet_dir, "--poll", "5"])
+                                  csv, "--state", server.fleet_dir, "--interval", "5", "--quiet"])
         wait_for("the fleet has enrolled", lambda: all_enrolled(server) or fleet.poll() is not None)
+        if fleet.poll() is not None:
+            return 1
         show(server)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

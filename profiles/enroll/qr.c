@@ -8,6 +8,34 @@ enum {
     URL_MAX = 1024, /* an enrolment URL has about 100 bytes */
 };
 
+/* Eleven bytes at most. A symbol has some 700 runs, so printf would cost more than the symbol. */
+static char *digits(char *to, int v)
+{
+    char text[12];
+    size_t n = 0;
+    do {
+        text[n++] = (char)('0' + v % 10);
+    } while ((v /= 10) > 0);
+    while (n > 0)
+        *to++ = text[--n];
+    return to;
+}
+
+static enum td_err run_path(struct buf *b, int x, int y, int run)
+{
+    char out[64], *p = out;
+    *p++ = 'M';
+    p = digits(p, x);
+    *p++ = ' ';
+    p = digits(p, y);
+    *p++ = 'h';
+    p = digits(p, run);
+    memcpy(p, "v1h-", 4);
+    p = digits(p + 4, run);
+    *p++ = 'z';
+    return buf_add(b, out, (size_t)(p - out));
+}
+
 /* One path; each run of dark modules is a rectangle. The least bit of a module is its colour. */
 static enum td_err svg(const QRcode *qr, struct buf *b)
 {
@@ -24,7 +52,7 @@ static enum td_err svg(const QRcode *qr, struct buf *b)
             while (x + run < qr->width && (row[x + run] & 1))
                 run++;
             if (run)
-                buf_printf(b, "M%d %dh%dv1h-%dz", x + QUIET, y + QUIET, run, run);
+                (void)run_path(b, x + QUIET, y + QUIET, run);
             x += run ? run : 1;
         }
     }

@@ -29,6 +29,7 @@ static const struct command {
     {"run", NULL, OPTS_RUN, fleet_run_main, "enrol, then connect every few seconds"},
     {"fault", NULL, OPTS_FAULT, fault_main, "misbehave once and judge the server's answer"},
     {"ocsp-bench", NULL, OPTS_OCSP, bench_ocsp_main, "measure OCSP requests"},
+    {"http-bench", NULL, OPTS_HTTP, bench_http_main, "measure plain GET requests"},
 };
 
 static void usage(FILE *f)

@@ -16,15 +16,16 @@ static const struct opt {
 } table[] = {
 #define O(n) offsetof(struct opts, n)
     {"dir", STR, OPTS_PKI, O(dir), 0, 0, "DIR", "where the fake attestation PKI goes"},
-    {"url", STR, OPTS_ENROLL | OPTS_FAULT | OPTS_OCSP, O(url), 0, 0, "URL",
-     "enrolment URL, or the OCSP responder's"},
+    {"url", STR, OPTS_ENROLL | OPTS_FAULT | OPTS_OCSP | OPTS_HTTP, O(url), 0, 0, "URL",
+     "enrolment URL, the OCSP responder's, or what to GET"},
     {"serial", STR, OPTS_ENROLL | OPTS_CONNECT | OPTS_FAULT, O(serial), 0, 0, "S",
      "serial number of the device"},
     {"model", STR, OPTS_ENROLL | OPTS_FAULT, O(model), 0, 0, "NAME", "iPhone, iPad or Mac"},
     {"state", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT, O(state), 0, 0,
      "DIR", "where enrolled devices are kept, one file each"},
-    {"cacert", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT, O(cacert), 0,
-     0, "FILE", "PEM root that the server and the enrolment profile are checked against"},
+    {"cacert", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT | OPTS_HTTP,
+     O(cacert), 0, 0, "FILE",
+     "PEM root that the server and the enrolment profile are checked against"},
     {"pki", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT, O(pki), 0, 0,
      "DIR", "the fake attestation PKI made by 'pki init'"},
     {"api", STR, OPTS_FLEET | OPTS_RUN | OPTS_FAULT, O(api), 0, 0, "URL",
@@ -39,8 +40,8 @@ static const struct opt {
     {"put-inventory", FLAG, OPTS_FLEET | OPTS_RUN | OPTS_FAULT, O(put_inventory), 0, 0, NULL,
      "put each device into the inventory first"},
     {"resume", FLAG, OPTS_FLEET, O(resume), 0, 0, NULL, "leave out devices that are enrolled"},
-    {"threads", INT, OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_OCSP, O(threads), 1, 10000, "T",
-     "how many at once (default 32)"},
+    {"threads", INT, OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_OCSP | OPTS_HTTP, O(threads), 1,
+     10000, "T", "how many at once (default 32)"},
     {"rate", INT, OPTS_FLEET | OPTS_RUN, O(rate), 1, 1000000, "R",
      "start at most R enrolments a second"},
     {"key-size", INT, OPTS_ENROLL | OPTS_FLEET | OPTS_RUN | OPTS_FAULT, O(key_size), 256, 384,
@@ -55,7 +56,9 @@ static const struct opt {
      "answer NotNow once to this RequestType, CommandUUID or 'all'; may be repeated"},
     {"bench-connect", INT, OPTS_CONNECT, O(bench), 1, 1000000000, "N",
      "measure N Idle reports on kept connections"},
-    {"duration", INT, OPTS_CONNECT | OPTS_OCSP, O(duration), 1, 86400, "S",
+    {"fresh", FLAG, OPTS_CONNECT, O(fresh), 0, 0, NULL,
+     "measure with a new connection for each Idle report"},
+    {"duration", INT, OPTS_CONNECT | OPTS_OCSP | OPTS_HTTP, O(duration), 1, 86400, "S",
      "measure for S seconds"},
     {"interval", INT, OPTS_RUN, O(interval), 1, 86400, "S",
      "seconds between two connects of a device (default 5)"},
@@ -67,10 +70,11 @@ static const struct opt {
      "name the faults and what a correct server does"},
     {"error-text", STR, OPTS_FAULT, O(error_text), 0, 0, "TEXT",
      "what the device says with an empty x5c"},
-    {"timeout", INT, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT | OPTS_OCSP,
+    {"timeout", INT,
+     OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT | OPTS_OCSP | OPTS_HTTP,
      O(timeout), 1, 3600, "S", "seconds without an answer before giving up (default 15)"},
-    {"json", FLAG, OPTS_FLEET | OPTS_CONNECT | OPTS_OCSP | OPTS_FAULT, O(json), 0, 0, NULL,
-     "print the summary as one JSON object"},
+    {"json", FLAG, OPTS_FLEET | OPTS_CONNECT | OPTS_OCSP | OPTS_FAULT | OPTS_HTTP, O(json), 0, 0,
+     NULL, "print the summary as one JSON object"},
     {"quiet", FLAG, OPTS_FLEET | OPTS_RUN | OPTS_CONNECT, O(quiet), 0, 0, NULL, "no progress line"},
 #undef O
 };
@@ -115,6 +119,8 @@ static enum td_err check(const struct opts *o, struct errinfo *ei)
 {
     if (o->signature && o->mtls)
         return err_set(ei, TD_INVAL, "--signature and --mtls exclude each other");
+    if (o->fresh && !o->bench && !o->duration)
+        return err_set(ei, TD_INVAL, "--fresh goes with --bench-connect or --duration");
     if (o->key_size && o->key_size != 256 && o->key_size != 384)
         return err_set(ei, TD_INVAL, "--key-size is 256 or 384");
     return TD_OK;

@@ -14,7 +14,8 @@ enum opts_for {
     OPTS_CONNECT = 8,
     OPTS_RUN = 16,
     OPTS_FAULT = 32,
-    OPTS_OCSP = 64
+    OPTS_OCSP = 64,
+    OPTS_HTTP = 128
 };
 
 enum { OPTS_NOTNOW_MAX = 16 };
@@ -23,7 +24,7 @@ struct opts {
     const char *dir, *url, *serial, *state, *cacert, *pki, *api, *token_file, *inventory, *prefix;
     const char *model, *issuer, *certs, *kind, *error_text;
     int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout;
-    bool signature, mtls, json, put_inventory, all, list, nonce, resume, quiet;
+    bool signature, mtls, json, put_inventory, all, list, nonce, resume, quiet, fresh;
     const char *notnow[OPTS_NOTNOW_MAX];
     size_t nnotnow;
 };

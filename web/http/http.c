@@ -77,14 +77,13 @@ enum td_err http_start(const struct http_conf *conf, struct http **ret, struct e
     pthread_cond_init(&h->sh.idle, NULL);
     h->listeners = calloc(conf->nlisteners, sizeof *h->listeners);
     h->mhds = calloc(conf->nlisteners, sizeof(struct mhd *));
-    enum td_err e = TD_OK;
-    if (!h->listeners || !h->mhds)
-        e = err_set(ei, TD_NOMEM, "no memory for the listeners");
-    if (e == TD_OK) {
-        memcpy(h->listeners, conf->listeners, conf->nlisteners * sizeof *h->listeners);
-        h->sh.conf.listeners = h->listeners;
-        e = start(h, ei);
+    if (!h->listeners || !h->mhds) {
+        http_stop(h);
+        return err_set(ei, TD_NOMEM, "no memory for the listeners");
     }
+    memcpy(h->listeners, conf->listeners, conf->nlisteners * sizeof *h->listeners);
+    h->sh.conf.listeners = h->listeners;
+    enum td_err e = start(h, ei);
     if (e != TD_OK) {
         http_stop(h);
         return e;

@@ -185,7 +185,7 @@ static enum td_err add_route(struct router *r, const struct route *row, void *ct
                              struct errinfo *ei)
 {
     const char *fault = row_fault(row);
-    struct node *n = NULL;
+    struct node *n = &r->root;
     bool tail = false;
     if (fault)
         return row_err(row, fault, ei);
