@@ -115,11 +115,14 @@ enum td_err buf_printf(struct buf *b, const char *fmt, ...)
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    /* mostly it fits and is formatted once */
+    size_t room = b->p ? b->cap - b->n : 0;
+    int n = vsnprintf(room ? (char *)b->p + b->n : NULL, room, fmt, ap);
     va_end(ap);
     enum td_err e = n < 0 ? fail(b, TD_INTERNAL) : reserve(b, (size_t)n);
     if (e == TD_OK) {
-        vsnprintf((char *)b->p + b->n, (size_t)n + 1, fmt, again);
+        if ((size_t)n >= room)
+            vsnprintf((char *)b->p + b->n, (size_t)n + 1, fmt, again);
         b->n += (size_t)n;
     }
     va_end(again);

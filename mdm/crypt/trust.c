@@ -1,5 +1,6 @@
 /* Chains of certificates. */
 #include "mdm/base/limits.h"
+#include "mdm/crypt/der_int.h"
 #include "mdm/crypt/ossl_int.h"
 #include "mdm/crypt/x509_int.h"
 
@@ -116,4 +117,64 @@ enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
     ERR_clear_error();
     return err_set(ei, TD_CRYPTO, "certificate at depth %d: %s", depth,
                    X509_verify_cert_error_string(code));
+}
+
+/* --- leaves of our own CA --------------------------------------------------------------------- */
+
+#define OID_KEY_USAGE "\x55\x1d\x0f"
+#define OID_SAN "\x55\x1d\x11"
+#define OID_BASIC_CONSTRAINTS "\x55\x1d\x13"
+#define OID_EKU "\x55\x1d\x25"
+#define OID_CLIENT_AUTH "\x2b\x06\x01\x05\x05\x07\x03\x02"
+
+/* KeyUsage ::= BIT STRING; digitalSignature is the top bit of the first octet. */
+static bool may_sign(const struct cert *c)
+{
+    const struct cert_ext *e = cert_find_ext(c, SPAN_LIT(OID_KEY_USAGE));
+    struct span in, bits;
+    if (!e)
+        return false;
+    in = e->val;
+    return der_get(&in, DER_BIT_STRING, &bits) && in.n == 0 && bits.n >= 2 && (bits.p[1] & 0x80);
+}
+
+static bool for_clients(const struct cert *c)
+{
+    const struct cert_ext *e = cert_find_ext(c, SPAN_LIT(OID_EKU));
+    struct span in, list, oid;
+    bool found = false;
+    if (!e)
+        return false;
+    in = e->val;
+    if (!der_get(&in, DER_SEQUENCE, &list) || in.n != 0)
+        return false;
+    while (list.n > 0) {
+        if (!der_get(&list, DER_OID, &oid))
+            return false;
+        found = found || span_eq(oid, SPAN_LIT(OID_CLIENT_AUTH));
+    }
+    return found;
+}
+
+static bool understood(const struct cert *c)
+{
+    static const struct span known[] = {SPAN_LIT(OID_KEY_USAGE), SPAN_LIT(OID_SAN),
+                                        SPAN_LIT(OID_BASIC_CONSTRAINTS), SPAN_LIT(OID_EKU)};
+    for (size_t i = 0; i < c->nexts; i++) {
+        bool ok = !c->exts[i].critical;
+        for (size_t j = 0; !ok && j < TD_NITEMS(known); j++)
+            ok = span_eq(c->exts[i].oid, known[j]);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+enum td_err cert_check_client(const struct cert *c, const struct cert *issuer, struct errinfo *ei)
+{
+    if (c->ca || !may_sign(c) || !for_clients(c))
+        return err_set(ei, TD_CRYPTO, "the certificate is not one for TLS clients");
+    if (!understood(c))
+        return err_set(ei, TD_CRYPTO, "an unknown critical extension");
+    return cert_check_issued(c, issuer, ei);
 }

@@ -91,4 +91,10 @@ TD_NODISCARD enum td_err trust_verify(const struct trust *t, const struct cert *
 TD_NODISCARD enum td_err cert_check_issued(const struct cert *c, const struct cert *issuer,
                                            struct errinfo *ei);
 
+/* The same, and that it is an end entity's for TLS clients: no CA, digitalSignature and clientAuth
+ * named, no critical extension that this does not know. For leaves right below a CA that was
+ * verified before; validity dates are not looked at. A third of trust_verify's cost. */
+TD_NODISCARD enum td_err cert_check_client(const struct cert *c, const struct cert *issuer,
+                                           struct errinfo *ei);
+
 #endif

@@ -149,8 +149,5 @@ enum td_err bind_verify_peer(struct bind_peer *p, const struct span *chain, size
         return err_set(ei, TD_INVAL, "no certificate");
     cert_auto *leaf = NULL;
     TD_TRY(cert_parse(chain[0], &leaf, ei));
-    const struct cert *const issuers[] = {ca_issuing(p->ca)};
-    const struct trust_opts opts = {
-        .at = clock_now(p->clock), .no_time = true, .purpose = "sslclient"};
-    return trust_verify(p->trust, leaf, issuers, 1, &opts, ei);
+    return cert_check_client(leaf, ca_issuing(p->ca), ei);
 }

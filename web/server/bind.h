@@ -50,12 +50,11 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
  * payload is a struct inv_leaving. */
 enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei);
 
-/* http_hooks.verify_peer: the chain must lead to our root; validity dates are not enforced here
- * (MB-30), the certificate's own record is asked at each request. */
+/* http_hooks.verify_peer: a client certificate of our issuing CA, which the start verified against
+ * our root; validity dates are not enforced here (MB-30), the certificate's own record is asked at
+ * each request. */
 struct bind_peer {
-    const struct trust *trust;
     struct ca *ca;
-    const struct clock *clock;
 };
 enum td_err bind_verify_peer(struct bind_peer *p, const struct span *chain, size_t n,
                              struct errinfo *ei);

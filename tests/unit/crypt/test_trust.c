@@ -124,6 +124,63 @@ static void test_not_a_ca(void **state)
     assert_err(TD_CRYPTO, trust_verify(p->t, deep, chain3, 2, &o, &ei));
 }
 
+/* cert_check_client says what trust_verify does of an intact leaf, and refuses all others. */
+static void test_client(void **state)
+{
+    const struct pki *p = *state;
+    const struct trust_opts o = {.at = T0 + 1, .purpose = "sslclient"};
+    assert_ok(cert_check_client(p->leaf, p->sub, &ei));
+    assert_ok(trust_verify(p->t, p->leaf, (const struct cert *const *)&p->sub, 1, &o, &ei));
+    assert_err(TD_CRYPTO, cert_check_client(p->leaf, p->root, &ei)); /* another issuer */
+    assert_err(TD_CRYPTO, cert_check_client(p->sub, p->root, &ei));  /* a CA */
+    cert_auto *server = t_leaf("server", p->lk, p->sub, p->ik, EKU_SERVER);
+    assert_err(TD_CRYPTO, cert_check_client(server, p->sub, &ei));
+    cert_auto *forged = t_leaf("forged", p->lk, p->sub, p->rk, EKU_CLIENT); /* by another key */
+    assert_err(TD_CRYPTO, cert_check_client(forged, p->sub, &ei));
+
+    const char *client[] = {EKU_CLIENT, NULL};
+    struct x509_spec s = {.serial = SPAN_LIT("\x30"),
+                          .cn = "odd",
+                          .not_before = T0,
+                          .not_after = T0 + YEAR,
+                          .public_key = p->lk,
+                          .eku = client};
+    cert_auto *no_ku = t_cert(&s, p->sub, p->ik);
+    assert_err(TD_CRYPTO, cert_check_client(no_ku, p->sub, &ei));
+    s.key_usage = X509_KU_CERT_SIGN;
+    cert_auto *other_ku = t_cert(&s, p->sub, p->ik);
+    assert_err(TD_CRYPTO, cert_check_client(other_ku, p->sub, &ei));
+    s.key_usage = X509_KU_DIGITAL_SIGNATURE;
+    s.eku = NULL;
+    cert_auto *no_eku = t_cert(&s, p->sub, p->ik);
+    assert_err(TD_CRYPTO, cert_check_client(no_eku, p->sub, &ei));
+}
+
+/* The signature of an otherwise perfect leaf is off by one bit; a critical extension is unknown. */
+static void test_client_bytes(void **state)
+{
+    const struct pki *p = *state;
+    uint8_t der[2048];
+    struct span good = cert_der(p->leaf);
+    assert_true(good.n <= sizeof(der));
+    memcpy(der, good.p, good.n);
+    der[good.n - 1] ^= 1;
+    cert_auto *flipped = NULL;
+    assert_ok(cert_parse(span_of(der, good.n), &flipped, &ei));
+    assert_err(TD_CRYPTO, cert_check_client(flipped, p->sub, &ei));
+
+    /* basicConstraints is critical; under another number nobody knows it */
+    memcpy(der, good.p, good.n);
+    uint8_t *critical = memmem(der, good.n, "\x55\x1d\x13\x01\x01\xff", 6);
+    assert_non_null(critical);
+    critical[2] = 0x7f;
+    cert_auto *unknown = NULL;
+    assert_ok(cert_parse(span_of(der, good.n), &unknown, &ei));
+    struct errinfo why = {0};
+    assert_int_equal(cert_check_client(unknown, p->sub, &why), TD_CRYPTO);
+    assert_non_null(strstr(why.msg, "critical"));
+}
+
 static void test_chain_limit(void **state)
 {
     const struct pki *p = *state;
@@ -294,6 +351,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_partial_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_a_ca, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_client, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_client_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chain_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lax_ids, setup, teardown),
         cmocka_unit_test(test_yubikey),

@@ -38,6 +38,10 @@ static void good(void **state)
     assert_string_equal(o.serial, "S1");
     assert_int_equal(o.loops, 3);
     assert_int_equal(o.nnotnow, 2);
+    assert_int_equal(parse(OPTS_CONNECT, ARGS("--fresh", "--duration", "3"), &o), TD_OK);
+    assert_true(o.fresh);
+    assert_int_equal(parse(OPTS_HTTP, ARGS("--url=http://h/", "--duration=1", "--json"), &o),
+                     TD_OK);
 }
 
 static void bad(void **state)
@@ -56,6 +60,8 @@ static void bad(void **state)
         {OPTS_CONNECT, {"--loops", "x"}, 2},
         {OPTS_CONNECT, {"--all=yes"}, 1},
         {OPTS_FLEET, {"--mtls", "--signature"}, 2},
+        {OPTS_CONNECT, {"--all", "--fresh"}, 2}, /* nothing is measured */
+        {OPTS_HTTP, {"--fresh"}, 1},
         {OPTS_FLEET, {"--key-size", "300"}, 2},
     };
     struct opts o;
