@@ -41,4 +41,8 @@ struct ca_ocsp_answer {
 void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a,
                     struct ca_ocsp_answer *ret);
 
+/* The same where nothing may wait: false, and no answer, when the signer or a connection to the
+ * store would be waited for. */
+bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret);
+
 #endif

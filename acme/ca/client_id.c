@@ -2,7 +2,16 @@
 
 #include "mdm/crypt/digest.h"
 
-enum { STMT_ADD, STMT_GET, STMT_CLAIM, STMT_CONSUME, STMT_CANCEL, STMT_CLEAN, STMT_MAX };
+enum {
+    STMT_ADD,
+    STMT_GET,
+    STMT_CLAIM,
+    STMT_OPEN,
+    STMT_CONSUME,
+    STMT_CANCEL,
+    STMT_CLEAN,
+    STMT_MAX
+};
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"client_id.add",
@@ -14,15 +23,21 @@ static const struct store_stmt stmts[STMT_MAX] = {
                   "b", "ttiT"},
     [STMT_CLAIM] = {"client_id.claim",
                     "UPDATE client_ids SET order_id = ?2 "
-                    "WHERE hash = ?1 AND order_id IS NULL AND expires_at > ?3",
+                    "WHERE hash = ?1 AND order_id IS NULL AND consumed_at IS NULL "
+                    "AND expires_at > ?3",
                     "bti", ""},
+    [STMT_OPEN] = {"client_id.open",
+                   "SELECT serial FROM client_ids WHERE order_id = ?1 AND consumed_at IS NULL", "t",
+                   "t"},
     [STMT_CONSUME] = {"client_id.consume",
                       "UPDATE client_ids SET consumed_at = ?2 "
                       "WHERE order_id = ?1 AND consumed_at IS NULL",
                       "ti", ""},
+    /* a claimed one is consumed too: its order must not outlive the departure */
     [STMT_CANCEL] = {"client_id.cancel",
-                     "UPDATE client_ids SET expires_at = ?2 "
-                     "WHERE serial = ?1 AND consumed_at IS NULL AND expires_at > ?2",
+                     "UPDATE client_ids SET consumed_at = ?2, expires_at = "
+                     "CASE WHEN expires_at > ?2 THEN ?2 ELSE expires_at END "
+                     "WHERE serial = ?1 AND consumed_at IS NULL",
                      "ti", ""},
     [STMT_CLEAN] = {"client_id.clean",
                     "DELETE FROM client_ids WHERE hash IN (SELECT hash FROM client_ids "
@@ -91,14 +106,25 @@ enum td_err client_id_claim(struct tx *tx, const char *id, const char *profile,
     return n == 1 ? TD_OK : refuse(ei, "client-id-used", "the ClientIdentifier was used already");
 }
 
+enum td_err client_id_check(struct tx *tx, const char *order_id, struct errinfo *ei)
+{
+    struct cur c;
+    enum td_err e = tx_row(tx, &stmts[STMT_OPEN], SV_LIST(SV_TEXT(order_id)), &c, ei);
+    if (e == TD_NOTFOUND)
+        return refuse(ei, "client-id-ended", "the device left since the order was made");
+    TD_TRY(e);
+    cur_end(&c);
+    return TD_OK;
+}
+
 enum td_err client_id_consume(struct tx *tx, const char *order_id, int64_t now, struct errinfo *ei)
 {
     int64_t n = 0;
     TD_TRY(tx_exec(tx, &stmts[STMT_CONSUME], SV_LIST(SV_TEXT(order_id), SV_INT(now)), &n, ei));
-    if (n == 0)
-        return err_reason(ei, TD_REPLAY, "client-id-used",
-                          "the order's ClientIdentifier was consumed already");
-    return TD_OK;
+    if (n == 1)
+        return TD_OK;
+    (void)refuse(ei, "client-id-used", "the order's ClientIdentifier was consumed or ended");
+    return TD_REPLAY;
 }
 
 enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now, struct errinfo *ei)

@@ -24,11 +24,17 @@ TD_NODISCARD enum td_err client_id_claim(struct tx *tx, const char *id, const ch
                                          const char *order_id, int64_t now, struct arena *a,
                                          struct client_id *ret, struct errinfo *ei);
 
-/* Marks it consumed at issuance. TD_REPLAY when the order claimed none, or consumed it already. */
+/* Whether the order's identifier still stands: TD_FORBIDDEN with reason "client-id-ended" when the
+ * device left since it was claimed (also when it came back), or when it was consumed. */
+TD_NODISCARD enum td_err client_id_check(struct tx *tx, const char *order_id, struct errinfo *ei);
+
+/* Marks it consumed at issuance. TD_REPLAY when the order claimed none, or consumed it already, or
+ * the device left meanwhile. */
 TD_NODISCARD enum td_err client_id_consume(struct tx *tx, const char *order_id, int64_t now,
                                            struct errinfo *ei);
 
-/* Ends every identifier of a device that leaves and that issued nothing yet. */
+/* Ends every identifier of a device that leaves and that issued nothing yet, claimed ones too: the
+ * orders they were claimed for issue nothing any more. */
 TD_NODISCARD enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now,
                                           struct errinfo *ei);
 

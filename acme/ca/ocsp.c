@@ -15,6 +15,7 @@ enum { MALFORMED = 1, INTERNAL_ERROR = 2, TRY_LATER = 3, UNAUTHORIZED = 6 };
 
 struct asked {
     const struct ocsp_req *req;
+    bool no_wait;
     struct ca_status status[OCSP_IDS_MAX];
 };
 
@@ -74,7 +75,8 @@ static void answer_error(struct ca_ocsp_answer *ret, int status)
     *ret = (struct ca_ocsp_answer){.der = ocsp_error(status)};
 }
 
-static void answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
+/* False when the signer would have to be waited for. */
+static bool answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
                           struct ca_ocsp_answer *ret)
 {
     const struct ocsp_req *req = q->req;
@@ -89,45 +91,65 @@ static void answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
     if (cacheable &&
         ocsp_cache_get(ca->cache, &s[0], now, a, &ans.der, &ans.this_update, &ans.next_update)) {
         *ret = ans;
-        return;
+        return true;
     }
+    if (q->no_wait)
+        return false;
     enum td_err e = sign(ca, s, req->nids, req->nonce, a, &ans.der);
     if (e != TD_OK) {
         bool away = e == TD_BUSY || e == TD_TIMEOUT;
         answer_error(ret, away ? TRY_LATER : INTERNAL_ERROR);
-        return;
+        return true;
     }
     if (cacheable)
         ocsp_cache_put(ca->cache, &s[0], ans.der);
     *ret = ans;
+    return true;
 }
 
-void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct arena *a,
+                   struct ca_ocsp_answer *ret)
 {
     struct errinfo ei = {0};
     struct ocsp_req *req = arena_alloc(a, sizeof *req);
-    metrics_add(METRIC_OCSP_REQUESTS, 1);
     if (!req) {
         answer_error(ret, INTERNAL_ERROR);
-        return;
+        return true;
     }
     enum td_err e = req_der.n > LIMIT_BODY_OCSP ? TD_LIMIT : ocsp_req_parse(req_der, a, req, &ei);
     if (e != TD_OK) {
         answer_error(ret, e == TD_NOMEM ? INTERNAL_ERROR : MALFORMED);
-        return;
+        return true;
     }
     for (size_t i = 0; i < req->nids; i++) {
         if (req->ids[i].serial.n > SERIAL_OCTETS_MAX || !ours(ca, &req->ids[i])) {
             answer_error(ret, UNAUTHORIZED);
-            return;
+            return true;
         }
     }
-    struct asked q = {.req = req};
-    if (store_read(ca->conf.store, read_statuses, &q, &ei) != TD_OK) {
+    struct asked q = {.req = req, .no_wait = no_wait};
+    e = (no_wait ? store_try_read : store_read)(ca->conf.store, read_statuses, &q, &ei);
+    if (e != TD_OK && no_wait)
+        return false;
+    if (e != TD_OK) {
         answer_error(ret, TRY_LATER);
-        return;
+        return true;
     }
-    answer_signed(ca, &q, a, ret);
+    return answer_signed(ca, &q, a, ret);
+}
+
+void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+{
+    metrics_add(METRIC_OCSP_REQUESTS, 1);
+    (void)answer(ca, req_der, false, a, ret);
+}
+
+bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+{
+    if (!answer(ca, req_der, true, a, ret))
+        return false;
+    metrics_add(METRIC_OCSP_REQUESTS, 1);
+    return true;
 }
 
 struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age)

@@ -77,7 +77,10 @@ static enum td_err reply(const struct req *r, struct resp *w, struct span req_de
     struct ca *ca = r->ctx;
     struct ca_ocsp_answer ans;
     char etag[ETAG_SIZE];
-    ca_ocsp_answer(ca, req_der, r->arena, &ans);
+    if (!r->no_wait)
+        ca_ocsp_answer(ca, req_der, r->arena, &ans);
+    else if (!ca_ocsp_try(ca, req_der, r->arena, &ans))
+        return TD_AGAIN;
     etag_of(ans.der, etag);
     TD_TRY(cache_headers(w, &ans, clock_now(ca->conf.clock), etag));
     if (r->method == REQ_GET && ans.cacheable && unchanged(r, etag)) {
@@ -178,13 +181,14 @@ const struct route ca_routes[] = {
      .path = "/ocsp",
      .access = ROUTE_OPEN,
      .body_max = LIMIT_BODY_OCSP,
+     .flags = ROUTE_TRY,
      .fn = ocsp_post,
      .doc = "Certificate status (OCSP)"},
     {.methods = REQ_GET,
      .listeners = REQ_ON_STATUS,
      .path = "/ocsp/{*}",
      .access = ROUTE_OPEN,
-     .flags = ROUTE_RAW_TAIL,
+     .flags = ROUTE_RAW_TAIL | ROUTE_TRY,
      .fn = ocsp_get,
      .doc = "Certificate status (OCSP), request in the path"},
     {.methods = REQ_GET | REQ_HEAD,

@@ -305,27 +305,22 @@ static enum td_err away(struct errinfo *ei)
     return err_reason(ei, TD_BUSY, "signer-away", "the signer is being started again");
 }
 
-/* Takes a slot and numbers the message. */
-static enum td_err begin(struct signer_client *c, struct signer_msg *m, struct slot **ret,
-                         struct errinfo *ei)
+/* Takes a slot and numbers the message; NULL while the signer is away or every slot is taken. */
+static struct slot *begin(struct signer_client *c, struct signer_msg *m, bool *ret_up)
 {
+    struct slot *s = NULL;
     pthread_mutex_lock(&c->mu);
-    bool up = atomic_load(&c->up), room = c->nfree > 0;
-    if (up && room) {
+    *ret_up = atomic_load(&c->up);
+    if (*ret_up && c->nfree > 0) {
         unsigned i = c->free_slots[--c->nfree];
-        struct slot *s = &c->slots[i];
+        s = &c->slots[i];
         s->id = ++c->sequence << SLOT_BITS | i;
         s->state = SLOT_WAITING;
         m->id = s->id;
         m->generation = c->generation;
-        *ret = s;
     }
     pthread_mutex_unlock(&c->mu);
-    if (!up)
-        return away(ei);
-    if (!room)
-        return err_reason(ei, TD_BUSY, "signer-busy", "too many requests wait for the signer");
-    return TD_OK;
+    return s;
 }
 
 static void end(struct signer_client *c, struct slot *s)
@@ -419,8 +414,12 @@ static enum td_err exchange(struct signer_client *c, struct signer_msg *m, struc
 {
     struct timespec until = deadline_in(DEADLINE_MS);
     int64_t until_ms = clock_mono(&clock_system) + DEADLINE_MS;
-    struct slot *s = NULL;
-    TD_TRY(begin(c, m, &s, ei));
+    bool up;
+    struct slot *s = begin(c, m, &up);
+    if (!s && !up)
+        return away(ei);
+    if (!s)
+        return err_reason(ei, TD_BUSY, "signer-busy", "too many requests wait for the signer");
     buf_auto raw;
     buf_init(&raw, LIMIT_SIGNER_MSG);
     enum td_err e = signer_msg_put(&raw, m);

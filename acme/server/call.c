@@ -88,7 +88,7 @@ enum td_err acme_call_kid(const struct req *r, struct resp *resp, struct acme_ca
                           struct errinfo *ei)
 {
     struct acme_call c;
-    struct span id;
+    struct span id = {NULL, 0};
     key_auto *key = NULL;
     TD_TRY(begin(r, resp, true, &c, ei));
     TD_TRY(kid_id(&c, &id, ei));

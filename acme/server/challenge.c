@@ -1,5 +1,6 @@
 #include "acme/server/challenge.h"
 
+#include "acme/ca/client_id.h"
 #include "acme/server/call.h"
 #include "acme/server/order.h"
 #include "acme/server/problem.h"
@@ -102,7 +103,7 @@ static enum td_err facts_text(struct answer *s, struct errinfo *ei)
 /* Freshness is SHA-256 of the token alone (MB-38), not of the key authorization. */
 static enum td_err verify(struct answer *s, const struct json *p, struct errinfo *ei)
 {
-    struct span obj;
+    struct span obj = {NULL, 0};
     uint8_t freshness[SHA256_SIZE];
     TD_TRY(att_obj(s, p, &obj, ei));
     digest_sha256(span_str(s->o.token), freshness);
@@ -132,7 +133,8 @@ static enum td_err store_evidence(struct tx *tx, const struct answer *s, struct 
                        "the attested key served another order");
 }
 
-/* The last word, inside the transaction: listed at this moment, key unused. */
+/* The last word, inside the transaction: listed at this moment and ever since newOrder, key unused.
+ */
 static enum td_err judge(struct tx *tx, const struct answer *s, struct errinfo *ei)
 {
     if (s->verdict != TD_OK) {
@@ -140,6 +142,7 @@ static enum td_err judge(struct tx *tx, const struct answer *s, struct errinfo *
         return s->verdict;
     }
     TD_TRY(acme_check_listed(s->c->acme, tx, s->o.serial, ei));
+    TD_TRY(client_id_check(tx, s->o.id, ei));
     return store_evidence(tx, s, ei);
 }
 

@@ -31,7 +31,7 @@ static enum td_err bad_csr(struct errinfo *ei, const char *reason, const char *w
     return acme_refuse(ei, TD_INVAL, "badCSR", reason, "%s", what);
 }
 
-/* The order, its evidence, and whether the device is listed now. */
+/* The order, its evidence, and whether the device is listed now and was so all the time. */
 static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct issue *s = ctx;
@@ -44,6 +44,7 @@ static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
         return acme_refuse(ei, TD_STATE, "orderNotReady", "order-not-ready",
                            "the order is not ready");
     TD_TRY(acme_check_listed(s->c->acme, tx, s->o.serial, ei));
+    TD_TRY(client_id_check(tx, s->id, ei));
     TD_TRY(tx_row(tx, ACME_SQL(EVIDENCE_HASH), SV_LIST(SV_TEXT(s->o.evidence_id)), &row, ei));
     struct span hash = cur_span(&row, 0);
     bool ok = hash.n == sizeof s->evidence_sha256;
@@ -104,6 +105,20 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     return attempt_add(tx, &t, ei);
 }
 
+/* What the signer refuses to sign is no fault of the device: it is told "later" and the reason is
+ * kept for the administrator. */
+static enum td_err signer_refused(const struct issue *s, enum td_err e, struct errinfo *ei)
+{
+    if (!ei || acme_problem_status(e, ei) >= 500)
+        return e;
+    (void)acme_record_refusal(s->c, s->o.serial, s->id, e, ei);
+    log_ev(LOG_ERROR, "acme.not_issued", KV("order", s->id), KV("serial", s->o.serial),
+           KV("reason", ei->reason ? ei->reason : ""), KV("detail", err_msg(ei, e)));
+    ei->http = 500;
+    ei->acme = "serverInternal";
+    return TD_INTERNAL;
+}
+
 static enum td_err issue(struct issue *s, struct errinfo *ei)
 {
     const struct acme_conf *conf = &s->c->acme->conf;
@@ -116,7 +131,9 @@ static enum td_err issue(struct issue *s, struct errinfo *ei)
                          .order_id = s->o.id,
                          .evidence_id = s->o.evidence_id};
     memcpy(g.evidence_sha256, s->evidence_sha256, sizeof g.evidence_sha256);
-    TD_TRY(ca_issue(conf->ca, &g, s->c->arena, &s->rec, ei));
+    enum td_err e = ca_issue(conf->ca, &g, s->c->arena, &s->rec, ei);
+    if (e != TD_OK)
+        return signer_refused(s, e, ei);
     return store_write(conf->store, record_job, s, ei);
 }
 

@@ -45,7 +45,7 @@ static enum td_err parse_ec(const struct json *jwk, struct arena *a, struct jwk 
         size_t size;
     } curves[] = {{"P-256", KEY_P256, 32}, {"P-384", KEY_P384, 48}};
     const char *crv, *xt, *yt;
-    struct span x, y;
+    struct span x = {NULL, 0}, y = {NULL, 0};
     if (json_get_str(jwk, "crv", &crv) != TD_OK)
         return malformed(ei, "crv");
     TD_TRY(bytes(jwk, "x", a, &x, &xt, ei));
@@ -67,11 +67,11 @@ static enum td_err parse_rsa(const struct json *jwk, struct arena *a, struct jwk
                              struct errinfo *ei)
 {
     const char *nt, *et;
-    struct span n, e;
+    struct span n = {NULL, 0}, e = {NULL, 0};
     TD_TRY(bytes(jwk, "n", a, &n, &nt, ei));
     TD_TRY(bytes(jwk, "e", a, &e, &et, ei));
     /* RFC 7518 section 6.3.1: the fewest octets, so that a key has one thumbprint */
-    if (n.p[0] == 0 || e.p[0] == 0)
+    if (n.n == 0 || e.n == 0 || n.p[0] == 0 || e.p[0] == 0)
         return malformed(ei, "n or e");
     ret->canonical = arena_printf(a, "{\"e\":\"%s\",\"kty\":\"RSA\",\"n\":\"%s\"}", et, nt);
     return judged(key_from_rsa(n, e, &ret->key, NULL), ei);
@@ -81,7 +81,7 @@ static enum td_err parse_okp(const struct json *jwk, struct arena *a, struct jwk
                              struct errinfo *ei)
 {
     const char *crv, *xt;
-    struct span x;
+    struct span x = {NULL, 0};
     if (json_get_str(jwk, "crv", &crv) != TD_OK)
         return malformed(ei, "crv");
     TD_TRY(bytes(jwk, "x", a, &x, &xt, ei));

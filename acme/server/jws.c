@@ -86,7 +86,8 @@ static enum td_err signing_input(struct arena *a, struct span prot, struct span 
     uint8_t *p = arena_alloc(a, prot.n + payload.n + 1);
     if (!p)
         return err_set(ei, TD_NOMEM, "JWS");
-    memcpy(p, prot.p, prot.n);
+    if (prot.n)
+        memcpy(p, prot.p, prot.n);
     p[prot.n] = '.';
     if (payload.n)
         memcpy(p + prot.n + 1, payload.p, payload.n);

@@ -29,7 +29,7 @@ static enum td_err with_unit(struct span s, const struct unit *units, size_t nun
 {
     uint64_t factor = 1, v;
     for (size_t i = 0; s.n > 0 && i < nunits; i++)
-        if (s.p[s.n - 1] == units[i].suffix) {
+        if (s.p[s.n - 1] == (uint8_t)units[i].suffix) {
             factor = units[i].factor;
             s.n--;
             break;

@@ -53,6 +53,7 @@ struct req {
     bool peer_from_proxy;
     const char *peer_addr; /* text, never NULL ("unix" on a unix socket) */
     const char *id;        /* request id for the log */
+    bool no_wait; /* TD_AGAIN instead of a commit, the signer, a lock held long (ROUTE_TRY) */
     struct req_principal principal;
     struct arena *arena; /* life of the request */
     void *ctx;           /* the room's context, from its route_set */

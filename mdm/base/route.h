@@ -13,8 +13,12 @@ enum route_access {
 };
 
 enum route_flags {
-    ROUTE_INLINE = 1,  /* short and never blocking: runs on the listener's thread */
-    ROUTE_RAW_TAIL = 2 /* the {*} may hold "//" and %2F (base64 in an OCSP GET) */
+    ROUTE_INLINE = 1,   /* short and never blocking: runs on the listener's thread */
+    ROUTE_RAW_TAIL = 2, /* the {*} may hold "//" and %2F (base64 in an OCSP GET) */
+    /* Mostly short: a small request is tried on the listener's thread with req->no_wait set. A
+     * handler that would have to wait returns TD_AGAIN, having changed nothing, and is run anew on
+     * a worker. Not for ROUTE_TOKEN, whose check reads the store. */
+    ROUTE_TRY = 4
 };
 
 typedef enum td_err (*route_fn)(const struct req *, struct resp *, struct errinfo *);

@@ -278,7 +278,9 @@ enum td_err core_connect_run(struct core *c, const struct core_ident *id,
     rng_id(c->conf.rng, j.txn);
     j.out = OUT_WRITE;
     if (j.st->kind == REPORT_IDLE || r->user_channel)
-        TD_TRY(store_read(c->conf.store, idle_job, &j, ei));
+        TD_TRY((id->no_wait ? store_try_read : store_read)(c->conf.store, idle_job, &j, ei));
+    if (j.out == OUT_WRITE && id->no_wait)
+        return TD_AGAIN;
     if (j.out == OUT_WRITE)
         TD_TRY(store_write(c->conf.store, step_job, &j, ei));
     log_report(&j);

@@ -76,6 +76,8 @@ enum td_err core_connect(struct core *c, const struct core_ident *id, struct spa
     enum td_err e = core_report_parse(body, a, &r, ei);
     if (e == TD_OK)
         e = core_connect_run(c, id, &r, body, a, reply, ei);
+    if (e != TD_OK && id->no_wait)
+        return TD_AGAIN;
     if (e == TD_OK)
         metrics_add(METRIC_MDM_CONNECTS, 1);
     else

@@ -58,6 +58,7 @@ struct core_ident {
     uint8_t cert_sha256[SHA256_SIZE];
     const char *how;  /* "mtls", "signature", "proxy": for the log */
     const char *peer; /* address */
+    bool no_wait;     /* core_connect: TD_AGAIN instead of a commit, or of recording a refusal */
 };
 
 /* Handles one check-in message / one command report. `reply` gets the body (empty: 200 with zero

@@ -61,7 +61,7 @@ enum td_err cert_all_from_pem(struct span pem, struct cert **ret, size_t max, si
 
 enum td_err cert_from_pem(struct span pem, struct cert **ret, struct errinfo *ei)
 {
-    struct cert *c;
+    struct cert *c = NULL;
     size_t n;
     TD_TRY(cert_all_from_pem(pem, &c, 1, &n, ei));
     *ret = c;

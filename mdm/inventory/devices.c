@@ -50,7 +50,7 @@ bool inv_serial_valid(struct span s)
     if (s.n == 0 || s.n > LIMIT_SERIAL)
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~' || memchr("/%\\\"'`", s.p[i], 6))
+        if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("/%\\\"'`", s.p[i]))
             return false;
     return true;
 }

@@ -104,12 +104,12 @@ static enum td_err no_duplicates(const struct inv_rows *r, size_t *ret_line, str
 {
     if (r->n < 2)
         return TD_OK;
-    const struct inv_row **sorted = calloc(r->n, sizeof *sorted);
+    const struct inv_row **sorted = calloc(r->n, sizeof(struct inv_row *));
     if (!sorted)
         return TD_NOMEM;
     for (size_t i = 0; i < r->n; i++)
         sorted[i] = &r->rows[i];
-    qsort(sorted, r->n, sizeof *sorted, by_serial);
+    qsort(sorted, r->n, sizeof(struct inv_row *), by_serial);
     const struct inv_row *first = NULL, *again = NULL;
     for (size_t i = 1; i < r->n; i++)
         if (span_eq(sorted[i - 1]->fields[INV_SERIAL], sorted[i]->fields[INV_SERIAL]) &&

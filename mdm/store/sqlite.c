@@ -378,7 +378,7 @@ static enum td_err stmt_begin(struct conn *c, size_t i, const struct sval *args,
 static enum td_err sq_exec(struct conn *c, size_t i, const struct sval *args, size_t nargs,
                            int64_t *ret_changes, struct errinfo *ei)
 {
-    struct stmt *s;
+    struct stmt *s = NULL;
     TD_TRY(stmt_begin(c, i, args, nargs, SQLITE_STATIC, &s, ei));
     int rc = sqlite3_step(s->h);
     enum td_err e = rc == SQLITE_DONE ? TD_OK : fail(c, rc, s->st->name, ei);
@@ -390,7 +390,7 @@ static enum td_err sq_exec(struct conn *c, size_t i, const struct sval *args, si
 static enum td_err sq_query(struct conn *c, size_t i, const struct sval *args, size_t nargs,
                             void **ret, struct errinfo *ei)
 {
-    struct stmt *s;
+    struct stmt *s = NULL;
     TD_TRY(stmt_begin(c, i, args, nargs, SQLITE_TRANSIENT, &s, ei));
     *ret = s;
     return TD_OK;

@@ -248,19 +248,20 @@ unsigned store_queued(struct store *s)
 /* --- reading --------------------------------------------------------------------------------- */
 
 /* TD_BUSY when no connection becomes free in time; else the caller gives it back. */
-static enum td_err reader_take(struct store *s, struct conn **ret, struct errinfo *ei)
+static enum td_err reader_take(struct store *s, unsigned wait_ms, struct conn **ret,
+                               struct errinfo *ei)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += s->read_wait_ms / 1000;
-    until.tv_nsec += (long)(s->read_wait_ms % 1000) * 1000000;
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
     pthread_mutex_lock(&s->rlock);
     int rc = 0;
-    while (s->nidle == 0 && rc == 0)
+    while (s->nidle == 0 && wait_ms && rc == 0)
         rc = pthread_cond_timedwait(&s->rwake, &s->rlock, &until);
     bool taken = s->nidle > 0;
     if (taken)
@@ -277,12 +278,13 @@ static void reader_give(struct store *s, struct conn *c)
     pthread_mutex_unlock(&s->rlock);
 }
 
-enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
+static enum td_err read_within(struct store *s, unsigned wait_ms, store_fn fn, void *ctx,
+                               struct errinfo *ei)
 {
     if (on_writer(s))
         return err_set(ei, TD_INTERNAL, "a read of its own inside a write job");
-    struct conn *c;
-    TD_TRY(reader_take(s, &c, ei));
+    struct conn *c = NULL;
+    TD_TRY(reader_take(s, wait_ms, &c, ei));
     enum td_err e = TD_OK;
     if (!c)
         e = s->ops->conn_open(s->engine, CONN_READ, &c, ei);
@@ -302,6 +304,16 @@ enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *
     }
     reader_give(s, c);
     return e;
+}
+
+enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
+{
+    return read_within(s, s->read_wait_ms, fn, ctx, ei);
+}
+
+enum td_err store_try_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
+{
+    return read_within(s, 0, fn, ctx, ei);
 }
 
 /* --- opening and closing --------------------------------------------------------------------- */
@@ -377,8 +389,8 @@ static enum td_err start(struct store *s, const struct store_conf *conf, const c
 enum td_err store_open_with(const struct store_conf *conf, const struct migration *list, size_t n,
                             struct store **ret, struct errinfo *ei)
 {
-    const struct engine_ops *ops;
-    const char *where;
+    const struct engine_ops *ops = NULL;
+    const char *where = NULL;
     TD_TRY(engine_find(conf->url, &ops, &where, ei));
     struct store *s = calloc(1, sizeof *s);
     if (!s)

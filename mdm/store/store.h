@@ -67,6 +67,10 @@ TD_NODISCARD enum td_err store_write(struct store *s, store_fn fn, void *ctx, st
  * read_wait_ms) for a connection: TD_BUSY when none becomes free. */
 TD_NODISCARD enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
 
+/* The same without waiting for a connection: TD_BUSY at once when none is free. */
+TD_NODISCARD enum td_err store_try_read(struct store *s, store_fn fn, void *ctx,
+                                        struct errinfo *ei);
+
 /* --- statements inside a job --------------------------------------------------------------- */
 
 enum sval_kind { SVAL_NULL, SVAL_INT, SVAL_TEXT, SVAL_BLOB };

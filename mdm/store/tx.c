@@ -40,7 +40,7 @@ static enum td_err ready(struct tx *tx, const struct store_stmt *st, const struc
 enum td_err tx_exec(struct tx *tx, const struct store_stmt *st, const struct sval *args,
                     size_t nargs, int64_t *ret_changes, struct errinfo *ei)
 {
-    size_t i;
+    size_t i = STMT_NONE;
     TD_TRY(ready(tx, st, args, nargs, false, &i, ei));
     int64_t changes = 0;
     enum td_err e = tx->ops->exec(tx->conn, i, args, nargs, &changes, ei);
@@ -57,7 +57,7 @@ enum td_err tx_query(struct tx *tx, const struct store_stmt *st, const struct sv
                      size_t nargs, struct cur *ret, struct errinfo *ei)
 {
     *ret = (struct cur){.tx = tx, .st = st};
-    size_t i;
+    size_t i = STMT_NONE;
     TD_TRY(ready(tx, st, args, nargs, true, &i, ei));
     enum td_err e = tx->ops->query(tx->conn, i, args, nargs, &ret->impl, ei);
     if (e != TD_OK)

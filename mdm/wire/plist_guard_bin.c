@@ -88,7 +88,7 @@ static enum td_err count(const struct doc *d, size_t *at, uint64_t *ret)
 /* Text and data: inside, bounded in sum; text without NUL, ASCII where it says so. */
 static enum td_err check_bytes(struct doc *d, size_t at, uint8_t kind)
 {
-    uint64_t n;
+    uint64_t n = 0;
     TD_TRY(count(d, &at, &n));
     size_t unit = kind == 0x60 ? 2 : 1;
     if (n > (d->table - at) / unit)
@@ -148,7 +148,7 @@ static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame 
         return check_bytes(d, at, kind);
     if (kind != 0xa0 && kind != 0xd0)
         return check_scalar(d, at);
-    uint64_t n;
+    uint64_t n = 0;
     size_t per = kind == 0xd0 ? 2 : 1; /* references for each element */
     TD_TRY(count(d, &at, &n));
     if (n > (d->table - at) / (d->ref_size * per))

@@ -84,14 +84,12 @@ static enum td_err doctype(struct span *s, struct errinfo *ei)
         return bad(ei, "DOCTYPE of something else");
     *s = span_sub(*s, strlen("plist"), s->n);
     skip_space(s);
-    if (span_starts(*s, SPAN_LIT("PUBLIC"))) {
-        *s = span_sub(*s, strlen("PUBLIC"), s->n);
-        if (!skip_quoted(s) || !skip_quoted(s))
-            return bad(ei, "DOCTYPE");
-    } else if (span_starts(*s, SPAN_LIT("SYSTEM"))) {
-        *s = span_sub(*s, strlen("SYSTEM"), s->n);
-        if (!skip_quoted(s))
-            return bad(ei, "DOCTYPE");
+    bool named = span_starts(*s, SPAN_LIT("PUBLIC"));
+    if (named || span_starts(*s, SPAN_LIT("SYSTEM"))) {
+        *s = span_sub(*s, strlen("PUBLIC"), s->n); /* SYSTEM is as long */
+        for (int literals = named ? 2 : 1; literals > 0; literals--)
+            if (!skip_quoted(s))
+                return bad(ei, "DOCTYPE");
     }
     skip_space(s);
     if (s->n == 0 || s->p[0] != '>')

@@ -22,40 +22,33 @@ static void write_enrollment(struct json_w *w, const struct core_enrollment *e)
     json_kv_int(w, "queued", e->queued);
 }
 
-struct list_job {
-    struct api_page page;
-    struct arena *a;
-    struct core_enrollment *list;
-    size_t n;
-};
-
-static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+static enum td_err read_page(struct tx *tx, const struct api_page *page, struct arena *a,
+                             void **ret_rows, size_t *ret_n, struct errinfo *ei)
 {
-    struct list_job *j = ctx;
-    return core_enrollment_list(tx, j->page.after, j->page.limit, j->a, &j->list, &j->n, ei);
+    struct core_enrollment *list = NULL;
+    TD_TRY(core_enrollment_list(tx, page->after, page->limit, a, &list, ret_n, ei));
+    *ret_rows = list;
+    return TD_OK;
+}
+
+static const char *row_key(const void *row)
+{
+    return ((const struct core_enrollment *)row)->serial;
+}
+
+static void write_row(struct json_w *w, const void *row)
+{
+    json_open(w);
+    json_kv_str(w, "serial", row_key(row));
+    write_enrollment(w, row);
+    json_close(w);
 }
 
 API_HANDLER(device_list)
 {
-    struct api *api = req->ctx;
-    struct list_job j = {.a = req->arena};
-    TD_TRY(api_page_get(req, &j.page, ei));
-    TD_TRY(store_read(api->store, list_tx, &j, ei));
-    struct json_w w;
-    json_w_init(&w, &resp->body);
-    json_open(&w);
-    json_array_key(&w, "devices");
-    for (size_t i = 0; i < j.n; i++) {
-        json_open(&w);
-        json_kv_str(&w, "serial", j.list[i].serial);
-        write_enrollment(&w, &j.list[i]);
-        json_close(&w);
-    }
-    json_array_end(&w);
-    bool full = j.n == j.page.limit;
-    TD_TRY(api_page_next(&w, req->arena, full, full ? j.list[j.n - 1].serial : ""));
-    json_close(&w);
-    return api_done(resp, 200);
+    static const struct api_list list = {"devices", sizeof(struct core_enrollment), read_page,
+                                         write_row, row_key};
+    return api_list_answer(req, resp, &list, ei);
 }
 
 struct get_job {

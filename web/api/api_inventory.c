@@ -4,8 +4,9 @@
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 
-static void write_device(struct json_w *w, const struct inv_device *d)
+static void write_device(struct json_w *w, const void *row)
 {
+    const struct inv_device *d = row;
     json_open(w);
     json_kv_str(w, "serial", d->serial);
     json_kv_str(w, "name", d->name);
@@ -111,36 +112,25 @@ API_HANDLER(inventory_delete)
     return TD_OK;
 }
 
-struct list_job {
-    struct api_page page;
-    struct arena *a;
-    struct inv_device *list;
-    size_t n;
-};
-
-static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+static enum td_err read_page(struct tx *tx, const struct api_page *page, struct arena *a,
+                             void **ret_rows, size_t *ret_n, struct errinfo *ei)
 {
-    struct list_job *j = ctx;
-    return inv_list(tx, j->page.after, j->page.limit, j->a, &j->list, &j->n, ei);
+    struct inv_device *list = NULL;
+    TD_TRY(inv_list(tx, page->after, page->limit, a, &list, ret_n, ei));
+    *ret_rows = list;
+    return TD_OK;
+}
+
+static const char *row_key(const void *row)
+{
+    return ((const struct inv_device *)row)->serial;
 }
 
 API_HANDLER(inventory_list)
 {
-    struct api *api = req->ctx;
-    struct list_job j = {.a = req->arena};
-    TD_TRY(api_page_get(req, &j.page, ei));
-    TD_TRY(store_read(api->store, list_tx, &j, ei));
-    struct json_w w;
-    json_w_init(&w, &resp->body);
-    json_open(&w);
-    json_array_key(&w, "devices");
-    for (size_t i = 0; i < j.n; i++)
-        write_device(&w, &j.list[i]);
-    json_array_end(&w);
-    bool full = j.n == j.page.limit;
-    TD_TRY(api_page_next(&w, req->arena, full, full ? j.list[j.n - 1].serial : ""));
-    json_close(&w);
-    return api_done(resp, 200);
+    static const struct api_list list = {"devices", sizeof(struct inv_device), read_page,
+                                         write_device, row_key};
+    return api_list_answer(req, resp, &list, ei);
 }
 
 API_HANDLER(inventory_import)

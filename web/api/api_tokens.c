@@ -50,43 +50,37 @@ API_HANDLER(token_add)
     return api_done(resp, 201);
 }
 
-struct list_job {
-    struct api_page page;
-    struct arena *a;
-    struct token *list;
-    size_t n;
-};
-
-static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+static enum td_err read_page(struct tx *tx, const struct api_page *page, struct arena *a,
+                             void **ret_rows, size_t *ret_n, struct errinfo *ei)
 {
-    struct list_job *j = ctx;
-    return token_list(tx, j->page.after, j->page.limit, j->a, &j->list, &j->n, ei);
+    struct token *list = NULL;
+    TD_TRY(token_list(tx, page->after, page->limit, a, &list, ret_n, ei));
+    *ret_rows = list;
+    return TD_OK;
+}
+
+static const char *row_key(const void *row)
+{
+    return ((const struct token *)row)->id;
+}
+
+static void write_row(struct json_w *w, const void *row)
+{
+    const struct token *t = row;
+    json_open(w);
+    json_kv_str(w, "id", t->id);
+    json_kv_str(w, "name", t->name);
+    json_kv_str(w, "scopes", t->scopes);
+    json_kv_time(w, "created_at", t->created_at);
+    json_kv_time(w, "expires_at", t->expires_at);
+    json_close(w);
 }
 
 API_HANDLER(token_list)
 {
-    struct api *api = req->ctx;
-    struct list_job j = {.a = req->arena};
-    TD_TRY(api_page_get(req, &j.page, ei));
-    TD_TRY(store_read(api->store, list_tx, &j, ei));
-    struct json_w w;
-    json_w_init(&w, &resp->body);
-    json_open(&w);
-    json_array_key(&w, "tokens");
-    for (size_t i = 0; i < j.n; i++) {
-        json_open(&w);
-        json_kv_str(&w, "id", j.list[i].id);
-        json_kv_str(&w, "name", j.list[i].name);
-        json_kv_str(&w, "scopes", j.list[i].scopes);
-        json_kv_time(&w, "created_at", j.list[i].created_at);
-        json_kv_time(&w, "expires_at", j.list[i].expires_at);
-        json_close(&w);
-    }
-    json_array_end(&w);
-    bool full = j.n == j.page.limit;
-    TD_TRY(api_page_next(&w, req->arena, full, full ? j.list[j.n - 1].id : ""));
-    json_close(&w);
-    return api_done(resp, 200);
+    static const struct api_list list = {"tokens", sizeof(struct token), read_page, write_row,
+                                         row_key};
+    return api_list_answer(req, resp, &list, ei);
 }
 
 API_HANDLER(token_delete)

@@ -66,6 +66,43 @@ enum td_err api_page_next_num(struct json_w *w, struct arena *a, bool full, int6
     return text ? api_page_next(w, a, full, text) : TD_NOMEM;
 }
 
+struct list_job {
+    const struct api_list *l;
+    struct api_page page;
+    struct arena *a;
+    void *rows;
+    size_t n;
+};
+
+static enum td_err list_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct list_job *j = ctx;
+    return j->l->read(tx, &j->page, j->a, &j->rows, &j->n, ei);
+}
+
+enum td_err api_list_answer(const struct req *req, struct resp *resp, const struct api_list *l,
+                            struct errinfo *ei)
+{
+    const struct api *api = req->ctx;
+    struct list_job j = {.l = l, .a = req->arena};
+    TD_TRY(api_page_get(req, &j.page, ei));
+    TD_TRY(store_read(api->store, list_tx, &j, ei));
+    const uint8_t *row = j.rows;
+    const char *last = "";
+    struct json_w w;
+    json_w_init(&w, &resp->body);
+    json_open(&w);
+    json_array_key(&w, l->name);
+    for (size_t i = 0; i < j.n; i++, row += l->row_size) {
+        l->write(&w, row);
+        last = l->key(row);
+    }
+    json_array_end(&w);
+    TD_TRY(api_page_next(&w, req->arena, j.n == j.page.limit, last));
+    json_close(&w);
+    return api_done(resp, 200);
+}
+
 enum td_err api_serial(const struct req *r, const char **ret, struct errinfo *ei)
 {
     if (!inv_serial_valid(r->params[0]))

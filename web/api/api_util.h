@@ -24,6 +24,20 @@ TD_NODISCARD enum td_err api_page_num(const struct req *r, size_t *ret_limit, in
 enum td_err api_page_next(struct json_w *w, struct arena *a, bool full, const char *key);
 enum td_err api_page_next_num(struct json_w *w, struct arena *a, bool full, int64_t key);
 
+/* A list keyed by text: how a page of rows is read, and one of them written as JSON. */
+struct api_list {
+    const char *name; /* of the array: "devices" */
+    size_t row_size;
+    enum td_err (*read)(struct tx *tx, const struct api_page *page, struct arena *a,
+                        void **ret_rows, size_t *ret_n, struct errinfo *ei);
+    void (*write)(struct json_w *w, const void *row);
+    const char *(*key)(const void *row); /* the cursor behind it */
+};
+
+/* Answers {"<name>":[...],"next_cursor":...}. */
+TD_NODISCARD enum td_err api_list_answer(const struct req *req, struct resp *resp,
+                                         const struct api_list *l, struct errinfo *ei);
+
 /* The {serial} segment (parameter 0) as a string: TD_INVAL when no serial number can look so. */
 TD_NODISCARD enum td_err api_serial(const struct req *r, const char **ret, struct errinfo *ei);
 

@@ -68,7 +68,13 @@ static enum td_err serve(const struct req *req, struct resp *resp, core_fn fn, s
 {
     const struct device_web *w = req->ctx;
     struct core_ident id;
+    bool is_signed = false;
+    (void)req_header(req, "Mdm-Signature", &is_signed);
+    /* a check-in is a commit, a signature is long to verify; so is a refusal, which is recorded */
+    if (req->no_wait && (is_signed || fn == core_checkin || !req->peer_cert.n))
+        return TD_AGAIN;
     TD_TRY(identify(req, &id, ei));
+    id.no_wait = req->no_wait;
     TD_TRY(fn(w->core, &id, req->body, req->arena, &resp->body, ei));
     resp->status = 200;
     resp->content_type = resp->body.n ? "application/xml" : NULL;
@@ -121,16 +127,17 @@ static void problem(const struct req *req, struct resp *resp, enum td_err e,
         resp->status = status;
 }
 
-#define ROUTE(p, max, handler, text)                                                               \
+#define ROUTE(p, max, how, handler, text)                                                          \
     {                                                                                              \
         .methods = REQ_PUT | REQ_POST, .listeners = REQ_ON_DEVICE | REQ_ON_PUBLIC, .path = (p),    \
-        .access = ROUTE_DEVICE, .body_max = (max), .fn = (handler), .problem = problem,            \
-        .doc = (text)                                                                              \
+        .access = ROUTE_DEVICE, .body_max = (max), .flags = (how), .fn = (handler),                \
+        .problem = problem, .doc = (text)                                                          \
     }
 
 const struct route device_routes[] = {
-    ROUTE("/mdm/checkin", LIMIT_BODY_CHECKIN, device_checkin, "MDM check-in"),
-    ROUTE("/mdm/connect", LIMIT_BODY_CONNECT, device_connect, "MDM command reports"),
-    ROUTE("/mdm", LIMIT_BODY_CONNECT, combined, "MDM check-in and command reports in one"),
+    ROUTE("/mdm/checkin", LIMIT_BODY_CHECKIN, 0, device_checkin, "MDM check-in"),
+    ROUTE("/mdm/connect", LIMIT_BODY_CONNECT, ROUTE_TRY, device_connect, "MDM command reports"),
+    ROUTE("/mdm", LIMIT_BODY_CONNECT, ROUTE_TRY, combined,
+          "MDM check-in and command reports in one"),
 };
 const size_t device_nroutes = TD_NITEMS(device_routes);

@@ -15,6 +15,8 @@
 #define SMALL_BODY 65536
 /* All request bodies in memory together; small ones are always taken. */
 #define BODIES_MAX (256LL * 1024 * 1024)
+/* The largest body that is parsed on an event thread: an Idle report, a status request. */
+#define TRY_BODY 4096
 #define LOG_PATH_MAX 200
 
 void http_peer_free(struct http_peer *p)
@@ -198,11 +200,6 @@ void http_ex_body_done(struct http_ex *x, bool trailers)
 
 /* --- the handler ------------------------------------------------------------------------------ */
 
-bool http_ex_inline(const struct http_ex *x)
-{
-    return x->answered || (x->hit.route->flags & ROUTE_INLINE);
-}
-
 void http_ex_authorize(struct http_ex *x)
 {
     const struct http_hooks *hooks = &x->sh->conf.hooks;
@@ -284,12 +281,34 @@ void http_ex_run(struct http_ex *x)
     if (x->answered)
         return;
     e = x->hit.route->fn(&x->req, &x->resp, &x->ei);
+    if (e == TD_AGAIN && x->req.no_wait) {
+        resp_free(&x->resp);
+        resp_init(&x->resp, &x->arena, LIMIT_REQ_ARENA);
+        x->ei = (struct errinfo){0};
+        return;
+    }
     if (e == TD_OK && x->resp.body.err != TD_OK)
         e = err_set(&x->ei, x->resp.body.err == TD_NOMEM ? TD_NOMEM : TD_INTERNAL,
                     "the answer did not fit");
     if (e != TD_OK)
         answer_error(x, e);
     x->answered = true;
+}
+
+bool http_ex_try(struct http_ex *x)
+{
+    if (x->answered)
+        return true;
+    const struct route *r = x->hit.route;
+    bool may_wait = !(r->flags & ROUTE_INLINE);
+    if (may_wait &&
+        (!(r->flags & ROUTE_TRY) || r->access == ROUTE_TOKEN || x->req.body.n > TRY_BODY))
+        return false;
+    x->req.no_wait = may_wait;
+    http_ex_run(x);
+    log_request("");
+    x->req.no_wait = false;
+    return x->answered;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

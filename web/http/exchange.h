@@ -86,8 +86,8 @@ void http_ex_body(struct http_ex *x, struct span piece);
 /* The whole body came; `trailers` tells whether trailer fields stood behind it: refused. */
 void http_ex_body_done(struct http_ex *x, bool trailers);
 
-/* True when the handler may run on the event thread, or nothing is left to run. */
-bool http_ex_inline(const struct http_ex *x);
+/* Runs on the event thread what may run there. False when the handler needs a worker. */
+bool http_ex_try(struct http_ex *x);
 
 /* Checks the token before the body. May block. */
 void http_ex_authorize(struct http_ex *x);

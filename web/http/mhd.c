@@ -329,10 +329,7 @@ static enum MHD_Result on_body_done(struct conn *k)
         return MHD_NO;
     bool trailers = MHD_get_connection_values_n(k->c, MHD_FOOTER_KIND, NULL, NULL) > 0;
     http_ex_body_done(x, trailers);
-    if (!http_ex_inline(x))
-        return hand_over(k, STEP_RUN, STEP_READY, run_job);
-    http_ex_run(x);
-    return answer(k);
+    return http_ex_try(x) ? answer(k) : hand_over(k, STEP_RUN, STEP_READY, run_job);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,

@@ -81,16 +81,27 @@ static void wait_for_end(struct server *s, const sigset_t *signals, const char *
     }
 }
 
-static int serve(struct invocation *in)
+/* Loads the configuration behind the first `skip` words and runs fn with both. */
+static int with_settings(struct invocation *in, int skip,
+                         int (*fn)(const struct invocation *in, const struct settings *conf,
+                                   char **words))
 {
     struct errinfo ei = {0};
     struct settings conf;
-    struct server *server = NULL;
+    char **words = in->argv;
     arena_auto a;
     arena_init(&a, SETTINGS_ARENA);
+    in->argc -= skip;
+    in->argv += skip;
     enum td_err e = load(in, &a, &conf, &ei);
-    if (e != TD_OK)
-        return fail(e, &ei);
+    return e == TD_OK ? fn(in, &conf, words) : fail(e, &ei);
+}
+
+static int serve_with(const struct invocation *in, const struct settings *conf, char **words)
+{
+    (void)words;
+    struct errinfo ei = {0};
+    struct server *server = NULL;
     const char *notify = env_value(in->env, "NOTIFY_SOCKET");
     sigset_t signals;
     sigemptyset(&signals);
@@ -99,17 +110,44 @@ static int serve(struct invocation *in)
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    e = server_start(&conf, &server, &ei);
+    enum td_err e = server_start(conf, &server, &ei);
     if (e != TD_OK)
         return fail(e, &ei);
-    log_ev(LOG_INFO, "server.ready", KV("version", TD_VERSION), KV("public", conf.public_url),
-           KV("device", conf.device_url), KV("status", conf.status_url));
+    log_ev(LOG_INFO, "server.ready", KV("version", TD_VERSION), KV("public", conf->public_url),
+           KV("device", conf->device_url), KV("status", conf->status_url));
     notify_send(notify, "READY=1");
     wait_for_end(server, &signals, notify);
     notify_send(notify, "STOPPING=1");
     log_ev(LOG_INFO, "server.stopping");
     server_stop(server);
     log_ev(LOG_INFO, "server.stopped");
+    return 0;
+}
+
+static int serve(struct invocation *in)
+{
+    return with_settings(in, 0, serve_with);
+}
+
+static int config_check(const struct invocation *in, const struct settings *conf, char **words)
+{
+    (void)in;
+    (void)conf;
+    (void)words;
+    puts("ok");
+    return 0;
+}
+
+static int config_show(const struct invocation *in, const struct settings *conf, char **words)
+{
+    (void)in;
+    (void)words;
+    buf_auto b;
+    buf_init(&b, SETTINGS_ARENA);
+    enum td_err e = conf_show(&settings_table, conf, &b);
+    if (e != TD_OK)
+        return fail(e, NULL);
+    fputs(buf_cstr(&b), stdout);
     return 0;
 }
 
@@ -122,63 +160,42 @@ static int config(struct invocation *in)
 #undef LIMIT
         return 0;
     }
-    if (strcmp(what, "check") != 0 && strcmp(what, "show") != 0) {
-        fprintf(stderr, "testudo: config check, config show or config limits\n");
-        return 2;
-    }
-    in->argc--;
-    in->argv++;
-    struct errinfo ei = {0};
-    struct settings conf;
-    arena_auto a;
-    arena_init(&a, SETTINGS_ARENA);
-    enum td_err e = load(in, &a, &conf, &ei);
-    if (e != TD_OK)
-        return fail(e, &ei);
-    if (strcmp(what, "check") == 0) {
-        puts("ok");
-        return 0;
-    }
-    buf_auto b;
-    buf_init(&b, SETTINGS_ARENA);
-    e = conf_show(&settings_table, &conf, &b);
-    if (e != TD_OK)
-        return fail(e, NULL);
-    fputs(buf_cstr(&b), stdout);
-    return 0;
+    if (strcmp(what, "check") == 0)
+        return with_settings(in, 1, config_check);
+    if (strcmp(what, "show") == 0)
+        return with_settings(in, 1, config_show);
+    fprintf(stderr, "testudo: config check, config show or config limits\n");
+    return 2;
+}
+
+static int tls_renew(const struct invocation *in, const struct settings *conf, char **words)
+{
+    (void)in;
+    (void)words;
+    return init_tls_renew(conf);
 }
 
 static int tls(struct invocation *in)
 {
-    if (in->argc < 1 || strcmp(in->argv[0], "renew") != 0) {
-        fprintf(stderr, "testudo: tls renew\n");
-        return 2;
-    }
-    in->argc--;
-    in->argv++;
-    struct errinfo ei = {0};
-    struct settings conf;
-    arena_auto a;
-    arena_init(&a, SETTINGS_ARENA);
-    enum td_err e = load(in, &a, &conf, &ei);
-    return e == TD_OK ? init_tls_renew(&conf) : fail(e, &ei);
+    if (in->argc > 0 && strcmp(in->argv[0], "renew") == 0)
+        return with_settings(in, 1, tls_renew);
+    fprintf(stderr, "testudo: tls renew\n");
+    return 2;
+}
+
+static int token_create_words(const struct invocation *in, const struct settings *conf,
+                              char **words)
+{
+    (void)in;
+    return init_token(conf, words[1], words[2]);
 }
 
 static int token(struct invocation *in)
 {
-    if (in->argc < 3 || strcmp(in->argv[0], "create") != 0) {
-        fprintf(stderr, "testudo: token create NAME \"SCOPE ...\" [--config=FILE]\n");
-        return 2;
-    }
-    const char *name = in->argv[1], *scopes = in->argv[2];
-    in->argc -= 3;
-    in->argv += 3;
-    struct errinfo ei = {0};
-    struct settings conf;
-    arena_auto a;
-    arena_init(&a, SETTINGS_ARENA);
-    enum td_err e = load(in, &a, &conf, &ei);
-    return e == TD_OK ? init_token(&conf, name, scopes) : fail(e, &ei);
+    if (in->argc > 2 && strcmp(in->argv[0], "create") == 0)
+        return with_settings(in, 3, token_create_words);
+    fprintf(stderr, "testudo: token create NAME \"SCOPE ...\" [--config=FILE]\n");
+    return 2;
 }
 
 static int init(struct invocation *in)

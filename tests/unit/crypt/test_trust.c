@@ -135,7 +135,9 @@ static void test_client(void **state)
     assert_err(TD_CRYPTO, cert_check_client(p->sub, p->root, &ei));  /* a CA */
     cert_auto *server = t_leaf("server", p->lk, p->sub, p->ik, EKU_SERVER);
     assert_err(TD_CRYPTO, cert_check_client(server, p->sub, &ei));
-    cert_auto *forged = t_leaf("forged", p->lk, p->sub, p->rk, EKU_CLIENT); /* by another key */
+    key_auto *other = t_key(KEY_P384);
+    cert_auto *namesake = t_ca("Sub", other, p->root, p->rk, 0);
+    cert_auto *forged = t_leaf("forged", p->lk, namesake, other, EKU_CLIENT);
     assert_err(TD_CRYPTO, cert_check_client(forged, p->sub, &ei));
 
     const char *client[] = {EKU_CLIENT, NULL};
