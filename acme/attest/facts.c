@@ -9,16 +9,17 @@
 
 enum fact_kind { FACT_TEXT, FACT_FLAG };
 
-/* One row a fact: the extension, where it goes, its name in JSON. */
+/* One row a fact: the extension, where it goes, its name in JSON, and a flag's words for 0 and 1. */
 static const struct fact {
     const char *oid;
     enum fact_kind kind;
     size_t offset;
     const char *name;
+    const char *words[2];
 } facts[] = {
 #define TEXT(oid, member)                                                                          \
     {                                                                                              \
-        ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member                         \
+        ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member, {NULL, NULL}           \
     }
     TEXT("9.1", serial),
     TEXT("9.2", udid),
@@ -28,13 +29,8 @@ static const struct fact {
     TEXT("10.3", llb_version),
     TEXT("13.2", secure_boot),
 #undef TEXT
-    {ARC "13.1", FACT_FLAG, offsetof(struct attest_facts, sip), "sip"},
-    {ARC "13.3", FACT_FLAG, offsetof(struct attest_facts, kexts), "kexts"},
-};
-
-static const char *const flag_words[][2] = {
-    {"enabled", "disabled"},   /* sip */
-    {"not-allowed", "allowed"} /* kexts */
+    {ARC "13.1", FACT_FLAG, offsetof(struct attest_facts, sip), "sip", {"enabled", "disabled"}},
+    {ARC "13.3", FACT_FLAG, offsetof(struct attest_facts, kexts), "kexts", {"not-allowed", "allowed"}},
 };
 
 struct span attest_fact_text(struct span v)
@@ -93,12 +89,10 @@ enum td_err attest_facts_json(const struct attest_facts *f, struct buf *b)
     struct json_w w;
     json_w_init(&w, b);
     json_open(&w);
-    const char *const(*words)[2] = flag_words;
     for (size_t i = 0; i < TD_NITEMS(facts); i++) {
         if (facts[i].kind == FACT_FLAG) {
             int v = *flag_at(&copy, &facts[i]);
-            json_kv_str(&w, facts[i].name, v == 0 || v == 1 ? (*words)[v] : NULL);
-            words++;
+            json_kv_str(&w, facts[i].name, v == 0 || v == 1 ? facts[i].words[v] : NULL);
             continue;
         }
         struct span s = *text_at(&copy, &facts[i]);

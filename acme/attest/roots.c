@@ -59,6 +59,12 @@ static enum td_err add(struct attest_roots *r, struct cert *cert, bool pinned, s
     if (!cert_is_ca(cert) || cert_check_issued(cert, cert, NULL) != TD_OK)
         return err_set(ei, TD_INVAL, "attestation root is not a self-signed CA: %.120s",
                        a->subject);
+    /* pathLenConstraint 0 would forbid the Sub CA, whose own path is all that OpenSSL is shown */
+    struct span bc;
+    if (cert_ext(cert, "2.5.29.19", &bc) == 1 &&
+        span_eq(bc, SPAN_LIT("\x30\x06\x01\x01\xff\x02\x01\x00")))
+        return err_set(ei, TD_INVAL, "attestation root allows no intermediate CA: %.120s",
+                       a->subject);
     TD_TRY(trust_new(&a->cert, 1, &a->trust, ei));
     a->cert = cert_ref(cert);
     r->n++;

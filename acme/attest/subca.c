@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "acme/attest/critical.h"
 #include "acme/attest/refuse.h"
 #include "acme/attest/roots.h"
 #include "mdm/base/rd.h"
@@ -101,6 +102,19 @@ static bool may_sign_certs(const struct cert *c)
     return !r.bad && tag == 3 && len >= 2 && len == ku.n - 2 && unused < 8 && (bits & 4);
 }
 
+/* Constraints on what it issues (names, policies: RFC 5280 sections 4.2.1.10 to 14) would have to be
+ * applied to the leaf, which OpenSSL never sees. Apple's Sub CA has none; one that has is refused.
+ */
+static bool constrained(const struct cert *c)
+{
+    static const char *const oids[] = {"2.5.29.30", "2.5.29.36", "2.5.29.54"};
+    struct span v;
+    for (size_t i = 0; i < TD_NITEMS(oids); i++)
+        if (cert_ext(c, oids[i], &v) != 0)
+            return true;
+    return !attest_critical_known(cert_der(c));
+}
+
 /* The anchor that issued it, by name and signature. */
 static enum td_err find_root(const struct attest_roots *roots, const struct cert *c, int64_t now,
                              size_t *ret_root, struct errinfo *ei)
@@ -134,6 +148,8 @@ static enum td_err verify(const struct attest_roots *roots, struct span der, int
         return attest_refuse(ei, "x5c-malformed", "x5c[1] is no certificate");
     if (!cert_is_ca(c) || !may_sign_certs(c))
         return attest_refuse(ei, "chain-untrusted", "x5c[1] may not issue certificates");
+    if (constrained(c))
+        return attest_refuse(ei, "chain-untrusted", "x5c[1] is bound by constraints not known here");
     TD_TRY(find_root(roots, c, now, ret_root, ei));
     *ret = cert_ref(c);
     return TD_OK;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "acme/server/record.h"
 #include "acme/server/server_int.h"
 #include "mdm/base/limits.h"
 
@@ -36,6 +37,8 @@ enum td_err acme_open(const struct acme_conf *conf, struct acme **ret, struct er
         nonce_memory_new(conf->clock, conf->rng, conf->nonce_ttl, LIMIT_NONCES, &a->nonces, ei);
     if (e == TD_OK)
         e = keycache_new(KEYS, &a->keys, ei);
+    if (e == TD_OK)
+        e = record_gate_new(conf->clock, &a->gate, ei);
     if (e != TD_OK) {
         acme_close(a);
         return e;
@@ -50,5 +53,6 @@ void acme_close(struct acme *a)
         return;
     nonce_close(a->nonces);
     keycache_free(a->keys);
+    record_gate_free(a->gate);
     free(a);
 }

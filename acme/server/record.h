@@ -6,6 +6,18 @@
 #include "acme/server/server_int.h"
 #include "mdm/store/attempts.h"
 
+/* How many refusals for one reason, of one order (or of strangers, all together), are kept in a
+ * minute: anybody can be refused as often as he likes, and each row lies there for months. */
+#define RECORD_GATE_MAX 10
+
+struct record_gate;
+TD_NODISCARD enum td_err record_gate_new(const struct clock *clock, struct record_gate **ret,
+                                         struct errinfo *ei);
+void record_gate_free(struct record_gate *g);
+/* True when this refusal is to be kept. Any thread. */
+bool record_gate_pass(struct record_gate *g, const char *serial, const char *order_id,
+                      const char *reason);
+
 /* One row about this request: source "acme", time and peer filled in. reason and detail come from
  * *ei when it is not NULL. serial may be NULL. */
 struct attempt acme_attempt(const struct acme_call *c, const char *serial, const char *order_id,
@@ -13,7 +25,7 @@ struct attempt acme_attempt(const struct acme_call *c, const char *serial, const
 
 /* Records a refusal in a write of its own, behind the failed one. Returns `e`, so that the refusal
  * reaches the client; when the record fails, that is logged. Only refusals are recorded: for a
- * fault of ours (5xx) it does nothing. */
+ * fault of ours (5xx) it does nothing, and no more than the gate lets through. */
 enum td_err acme_record_refusal(const struct acme_call *c, const char *serial, const char *order_id,
                                 enum td_err e, const struct errinfo *ei);
 

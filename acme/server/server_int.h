@@ -8,10 +8,13 @@
 #include "acme/server/keycache.h"
 #include "acme/server/nonce.h"
 
+struct record_gate;
+
 struct acme {
     struct acme_conf conf;
     const struct nonce_ops *nonces; /* owned */
     struct keycache *keys;          /* account id -> parsed key */
+    struct record_gate *gate;       /* owned: bounds the records of refusals */
 };
 
 /* The profiles that have a directory; the first one is the default (Link rel="index"). */

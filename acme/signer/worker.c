@@ -221,14 +221,16 @@ static bool framed(const struct worker *w, size_t n)
     return true;
 }
 
-static void rotate(struct worker *w)
+/* False when the audit log is in an unknown state: only a new worker can read it anew. */
+static bool rotate(struct worker *w)
 {
     struct errinfo ei = {0};
     enum td_err e = responder_rotate(&w->responder, &w->issuer, &ei);
     if (e == TD_OK)
-        return;
+        return true;
     log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
     w->responder.renew_at = clock_now(&clock_system) + RETRY_ROTATE;
+    return e != TD_STATE;
 }
 
 static int loop(struct worker *w)
@@ -246,7 +248,8 @@ static int loop(struct worker *w)
             log_ev(LOG_ERROR, "signer.channel", KV("state", "framing error"));
             return WORKER_EXIT_BROKEN;
         }
-        rotate(w);
+        if (!rotate(w))
+            return WORKER_EXIT_BROKEN;
         enum td_err e = TD_OK;
         for (size_t i = 0; i < n && e == TD_OK; i++)
             e = handle(w, i);

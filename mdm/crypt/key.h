@@ -24,6 +24,9 @@ bool key_equal(const struct key *a, const struct key *b);
 /* From DER SubjectPublicKeyInfo; trailing bytes are refused. RSA of 1024 to 4096 bit and named
  * curves; types that OpenSSL alone knows become KEY_OTHER. TD_PARSE, TD_UNSUPPORTED. */
 TD_NODISCARD enum td_err key_from_spki(struct span der, struct key **ret, struct errinfo *ei);
+/* The same for keys that a certificate is asked for: another type is TD_UNSUPPORTED, and OpenSSL's
+ * decoders of the many there are never see it. */
+TD_NODISCARD enum td_err key_from_spki_known(struct span der, struct key **ret, struct errinfo *ei);
 
 /* From the members of a JWK: EC coordinates (exactly the curve's size, on the curve), RSA modulus
  * and exponent (2048 to 4096 bit, exponent odd and >= 3), Ed25519 x. */

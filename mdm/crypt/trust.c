@@ -114,6 +114,8 @@ enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
         return TD_OK;
     int code = X509_STORE_CTX_get_error(ctx);
     int depth = X509_STORE_CTX_get_error_depth(ctx);
+    if (code == X509_V_ERR_OUT_OF_MEM) /* says nothing about the certificate */
+        return crypt_fail(ei, TD_NOMEM, "chain");
     ERR_clear_error();
     return err_set(ei, TD_CRYPTO, "certificate at depth %d: %s", depth,
                    X509_verify_cert_error_string(code));

@@ -222,18 +222,25 @@ bool cert_is_ca(const struct cert *c)
     return c->ca;
 }
 
-const struct key *cert_key(const struct cert *c)
+enum td_err cert_get_key(const struct cert *c, const struct key **ret, struct errinfo *ei)
 {
     struct key *k = atomic_load_explicit(&c->lazy->key, memory_order_acquire);
-    if (k)
-        return k;
-    struct key *mine = NULL;
-    if (key_from_spki(c->spki, &mine, NULL) != TD_OK)
-        return NULL;
-    if (atomic_compare_exchange_strong(&c->lazy->key, &k, mine))
-        return mine;
-    key_free(mine);
-    return k;
+    if (!k) {
+        struct key *mine = NULL;
+        TD_TRY(key_from_spki(c->spki, &mine, ei));
+        if (atomic_compare_exchange_strong(&c->lazy->key, &k, mine))
+            k = mine;
+        else
+            key_free(mine);
+    }
+    *ret = k;
+    return TD_OK;
+}
+
+const struct key *cert_key(const struct cert *c)
+{
+    const struct key *k = NULL;
+    return cert_get_key(c, &k, NULL) == TD_OK ? k : NULL;
 }
 
 X509 *cert_x509(const struct cert *c)
@@ -288,8 +295,9 @@ enum td_err cert_check_issued(const struct cert *c, const struct cert *issuer, s
     const struct sigalg *alg = sigalg_find(c->algid);
     if (!alg)
         return err_set(ei, TD_UNSUPPORTED, "signature algorithm of the certificate");
-    const struct key *k = cert_key(issuer);
-    if (!k || !sigalg_fits(alg, k))
+    const struct key *k;
+    TD_TRY(cert_get_key(issuer, &k, ei));
+    if (!sigalg_fits(alg, k))
         return err_set(ei, TD_CRYPTO, "issuer's key does not fit the signature algorithm");
     return key_verify(k, alg->digest, c->tbs, c->sig, ei);
 }

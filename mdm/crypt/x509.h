@@ -35,6 +35,10 @@ int64_t cert_not_after(const struct cert *c);
 bool cert_is_ca(const struct cert *c); /* basicConstraints CA:TRUE */
 /* The public key; borrowed. NULL when OpenSSL does not know its type. */
 const struct key *cert_key(const struct cert *c);
+/* The same, telling a key that is none of ours from a fault of ours (TD_NOMEM): see
+ * key_from_spki. */
+TD_NODISCARD enum td_err cert_get_key(const struct cert *c, const struct key **ret,
+                                      struct errinfo *ei);
 /* The subject's (first) common name, in the arena; NULL when absent. */
 char *cert_cn(const struct cert *c, struct arena *a);
 /* One line "CN=..., O=..." for logs. */

@@ -51,9 +51,9 @@ enum td_err stmt_table_init(struct stmt_table *t, const struct store_stmts *sets
     size_t slots = 16;
     while (slots < n * 4)
         slots *= 2;
-    *t = (struct stmt_table){.mask = slots - 1};
-    t->list = calloc(n, sizeof(struct store_stmt *));
-    t->slots = calloc(slots, sizeof *t->slots);
+    *t = (struct stmt_table){.list = calloc(n, sizeof(struct store_stmt *)),
+                             .slots = calloc(slots, sizeof *t->slots),
+                             .mask = slots - 1};
     enum td_err e = t->list && t->slots ? table_fill(t, sets, nsets, ei) : TD_NOMEM;
     if (e != TD_OK)
         stmt_table_free(t);

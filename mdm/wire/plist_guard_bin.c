@@ -160,7 +160,7 @@ static enum td_err visit(struct doc *d, uint64_t object, bool key, struct frame 
 
 enum td_err plist_guard_bin(struct span s, size_t *ret_nodes, struct errinfo *ei)
 {
-    struct doc d = {.s = s, .ei = ei};
+    struct doc d = {.s = s, .offset_size = 1, .ref_size = 1, .ei = ei};
     struct frame stack[LIMIT_PLIST_DEPTH], f;
     size_t depth = 0, top = 0;
     TD_TRY(trailer(&d, &top));

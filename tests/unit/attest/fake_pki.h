@@ -120,7 +120,7 @@ static inline void fake_ca_free(struct fake_ca *ca)
 
 static inline struct fake_pki fake_pki_new(const char *root_cn)
 {
-    struct fake_pki p;
+    struct fake_pki p = {0};
     p.root = fake_ca_new(root_cn, NULL, "critical,CA:TRUE", "critical,keyCertSign,cRLSign",
                          FAKE_NOW + 3000 * FAKE_DAY);
     p.sub = fake_ca_new("Fake Attestation Sub CA 1", &p.root, "critical,CA:TRUE,pathlen:0",
