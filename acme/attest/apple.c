@@ -124,8 +124,11 @@ static enum td_err step_serial(struct check *c, struct errinfo *ei)
  * is posture's; steps 8 and 9 (store, finalize) are the caller's. */
 static enum td_err step_key(struct check *c, struct errinfo *ei)
 {
-    const struct key *k = cert_key(c->ret->leaf);
-    if (!k || (key_type(k) != KEY_P256 && key_type(k) != KEY_P384))
+    const struct key *k = NULL;
+    enum td_err e = cert_get_key(c->ret->leaf, &k, NULL);
+    if (e == TD_NOMEM)
+        return err_set(ei, e, "reading an attested key");
+    if (e != TD_OK || (key_type(k) != KEY_P256 && key_type(k) != KEY_P384))
         return attest_refuse(ei, "key-unsupported", "the attested key is not EC P-256 or P-384");
     return TD_OK;
 }

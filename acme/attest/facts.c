@@ -9,7 +9,8 @@
 
 enum fact_kind { FACT_TEXT, FACT_FLAG };
 
-/* One row a fact: the extension, where it goes, its name in JSON, and a flag's words for 0 and 1. */
+/* One row a fact: the extension, where it goes, its name in JSON, and a flag's words for 0 and 1.
+ */
 static const struct fact {
     const char *oid;
     enum fact_kind kind;
@@ -19,7 +20,10 @@ static const struct fact {
 } facts[] = {
 #define TEXT(oid, member)                                                                          \
     {                                                                                              \
-        ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member, {NULL, NULL}           \
+        ARC oid, FACT_TEXT, offsetof(struct attest_facts, member), #member,                        \
+        {                                                                                          \
+            NULL, NULL                                                                             \
+        }                                                                                          \
     }
     TEXT("9.1", serial),
     TEXT("9.2", udid),
@@ -30,7 +34,11 @@ static const struct fact {
     TEXT("13.2", secure_boot),
 #undef TEXT
     {ARC "13.1", FACT_FLAG, offsetof(struct attest_facts, sip), "sip", {"enabled", "disabled"}},
-    {ARC "13.3", FACT_FLAG, offsetof(struct attest_facts, kexts), "kexts", {"not-allowed", "allowed"}},
+    {ARC "13.3",
+     FACT_FLAG,
+     offsetof(struct attest_facts, kexts),
+     "kexts",
+     {"not-allowed", "allowed"}},
 };
 
 struct span attest_fact_text(struct span v)

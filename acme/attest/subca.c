@@ -102,8 +102,9 @@ static bool may_sign_certs(const struct cert *c)
     return !r.bad && tag == 3 && len >= 2 && len == ku.n - 2 && unused < 8 && (bits & 4);
 }
 
-/* Constraints on what it issues (names, policies: RFC 5280 sections 4.2.1.10 to 14) would have to be
- * applied to the leaf, which OpenSSL never sees. Apple's Sub CA has none; one that has is refused.
+/* Constraints on what it issues (names, policies: RFC 5280 sections 4.2.1.10 to 14) would have to
+ * be applied to the leaf, which OpenSSL never sees. Apple's Sub CA has none; one that has is
+ * refused.
  */
 static bool constrained(const struct cert *c)
 {
@@ -149,7 +150,8 @@ static enum td_err verify(const struct attest_roots *roots, struct span der, int
     if (!cert_is_ca(c) || !may_sign_certs(c))
         return attest_refuse(ei, "chain-untrusted", "x5c[1] may not issue certificates");
     if (constrained(c))
-        return attest_refuse(ei, "chain-untrusted", "x5c[1] is bound by constraints not known here");
+        return attest_refuse(ei, "chain-untrusted",
+                             "x5c[1] is bound by constraints not known here");
     TD_TRY(find_root(roots, c, now, ret_root, ei));
     *ret = cert_ref(c);
     return TD_OK;

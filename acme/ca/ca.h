@@ -71,6 +71,11 @@ TD_NODISCARD enum td_err ca_records_of(struct tx *tx, const char *device_serial,
 TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason,
                                           int64_t now, int64_t *ret_count, struct errinfo *ei);
 
+/* Revokes the certificate with that hash if it is ours and good, as above (4 superseded). */
+TD_NODISCARD enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                       int reason, int64_t now, int64_t *ret_count,
+                                       struct errinfo *ei);
+
 /* PEM chain leaf first (leaf, issuing CA), appended. */
 TD_NODISCARD enum td_err ca_chain_pem(struct ca *ca, struct span leaf_der, struct buf *b,
                                       struct errinfo *ei);

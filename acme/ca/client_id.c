@@ -2,16 +2,7 @@
 
 #include "mdm/crypt/digest.h"
 
-enum {
-    STMT_ADD,
-    STMT_GET,
-    STMT_CLAIM,
-    STMT_OPEN,
-    STMT_CONSUME,
-    STMT_CANCEL,
-    STMT_CLEAN,
-    STMT_MAX
-};
+enum { STMT_ADD, STMT_GET, STMT_CLAIM, STMT_OPEN, STMT_CONSUME, STMT_CANCEL, STMT_CLEAN, STMT_MAX };
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"client_id.add",
@@ -132,7 +123,8 @@ enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now, str
     return tx_exec(tx, &stmts[STMT_CANCEL], SV_LIST(SV_TEXT(serial), SV_INT(now)), NULL, ei);
 }
 
-enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max, struct errinfo *ei)
+enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
+                            struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[STMT_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)), NULL, ei);
+    return tx_exec(tx, &stmts[STMT_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)), ret_gone, ei);
 }

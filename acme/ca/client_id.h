@@ -38,8 +38,9 @@ TD_NODISCARD enum td_err client_id_consume(struct tx *tx, const char *order_id, 
 TD_NODISCARD enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now,
                                           struct errinfo *ei);
 
-/* Deletes at most `max` identifiers that expired before that time. */
+/* Deletes at most `max` identifiers that expired before that time; *ret_gone (may be NULL): how
+ * many. */
 TD_NODISCARD enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max,
-                                         struct errinfo *ei);
+                                         int64_t *ret_gone, struct errinfo *ei);
 
 #endif

@@ -127,6 +127,8 @@ static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct aren
             return true;
         }
     }
+    if (no_wait && (req->has_nonce || req->nids != 1))
+        return false; /* never in the cache */
     struct asked q = {.req = req, .no_wait = no_wait};
     e = (no_wait ? store_try_read : store_read)(ca->conf.store, read_statuses, &q, &ei);
     if (e != TD_OK && no_wait)
@@ -154,7 +156,7 @@ bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_
 
 struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age)
 {
-    struct ca_ocsp_answer ans;
+    struct ca_ocsp_answer ans = {0};
     ca_ocsp_answer(ca, req_der, a, &ans);
     int64_t left = ans.cacheable ? ans.next_update - clock_now(ca->conf.clock) : 0;
     *ret_max_age = left > 0 ? left : 0;

@@ -9,7 +9,16 @@ enum { GOOD, REVOKED }; /* certificates.status */
     "status, revoked_at, reason, order_id, evidence_id, created_at"
 #define COLUMN_TYPES "btttbbbiiiIITTi"
 
-enum { STMT_ADD, STMT_GET, STMT_BY_HASH, STMT_OF, STMT_REVOKE, STMT_STATUS, STMT_MAX };
+enum {
+    STMT_ADD,
+    STMT_GET,
+    STMT_BY_HASH,
+    STMT_OF,
+    STMT_REVOKE,
+    STMT_REVOKE_ONE,
+    STMT_STATUS,
+    STMT_MAX
+};
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"ca.record_add",
@@ -29,6 +38,10 @@ static const struct store_stmt stmts[STMT_MAX] = {
                      "UPDATE certificates SET status = 1, revoked_at = ?2, reason = ?3 "
                      "WHERE device_serial = ?1 AND status = 0",
                      "tii", ""},
+    [STMT_REVOKE_ONE] = {"ca.revoke_one",
+                         "UPDATE certificates SET status = 1, revoked_at = ?2, reason = ?3 "
+                         "WHERE sha256 = ?1 AND status = 0",
+                         "bii", ""},
     [STMT_STATUS] = {"ca.status",
                      "SELECT status, revoked_at, reason FROM certificates WHERE serial = ?1", "b",
                      "iII"},
@@ -151,6 +164,14 @@ enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reaso
 {
     return tx_exec(tx, &stmts[STMT_REVOKE],
                    SV_LIST(SV_TEXT(device_serial), SV_INT(now), SV_INT(reason)), ret_count, ei);
+}
+
+enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE], int reason,
+                          int64_t now, int64_t *ret_count, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_REVOKE_ONE],
+                   SV_LIST(SV_BLOB(span_of(sha256, SHA256_SIZE)), SV_INT(now), SV_INT(reason)),
+                   ret_count, ei);
 }
 
 enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *ret,

@@ -1,46 +1,83 @@
 #include "acme/server/nonce.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
-#define SHARDS 16
-#define KEY_SIZE 16
-#define NIL UINT32_MAX
+/* A nonce is a number and the time of its issue, under a tag, enciphered: what was issued needs no
+ * memory, so that no flood of requests for nonces drives out the one that a device is about to use.
+ * Of each number one bit says whether it was used; the numbers come back after `window`. */
+#define RAW_SIZE 16
+#define WINDOW_MIN 1024
+#define WINDOW_MAX (UINT32_C(1) << 31)
 
-/* One live nonce: in a hash chain, and in a list by age (a constant lifetime makes age order the
- * order of expiry). Free slots are chained through `next`. */
-struct slot {
-    uint8_t key[KEY_SIZE];
-    int64_t expires; /* monotonic, ms */
-    uint32_t next, older, newer;
-};
-
-struct shard {
-    pthread_mutex_t lock;
-    struct slot *slots;
-    uint32_t *buckets;
-    uint32_t free, used; /* head of the free list; slots ever used */
-    uint32_t oldest, newest;
+struct sip_key {
+    uint64_t k0, k1;
 };
 
 struct nonces {
     struct nonce_ops ops;
     const struct clock *clock;
-    struct rng *rng;
-    int64_t ttl_ms;
-    uint32_t cap, mask; /* slots of a shard; its buckets - 1 */
-    struct shard shards[SHARDS];
+    struct sip_key tag, cipher;
+    uint32_t ttl_ms, window;
+    atomic_uint_least32_t next;
+    _Atomic uint64_t used[]; /* window / 64 */
 };
 
-static int digit(uint8_t c)
+static uint64_t rotl(uint64_t v, unsigned n)
 {
-    static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const char *at = c ? strchr(abc, c) : NULL;
-    return at ? (int)(at - abc) : -1;
+    return v << n | v >> (64 - n);
 }
 
-/* 22 characters to 16 bytes, strictly: one text for each key. */
-static bool decode(struct span s, uint8_t key[static KEY_SIZE])
+static void sip_round(uint64_t v[static 4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotl(v[1], 13) ^ v[0];
+    v[3] = rotl(v[3], 16) ^ v[2];
+    v[0] = rotl(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotl(v[1], 17) ^ v[2];
+    v[3] = rotl(v[3], 21) ^ v[0];
+    v[2] = rotl(v[2], 32);
+}
+
+/* SipHash-2-4 (Aumasson, Bernstein 2012) of one word. */
+static uint64_t sip(const struct sip_key *k, uint64_t m)
+{
+    uint64_t v[4] = {k->k0 ^ UINT64_C(0x736f6d6570736575), k->k1 ^ UINT64_C(0x646f72616e646f6d),
+                     k->k0 ^ UINT64_C(0x6c7967656e657261), k->k1 ^ UINT64_C(0x7465646279746573)};
+    const uint64_t words[] = {m, UINT64_C(8) << 56}; /* the last block has the length */
+    for (size_t i = 0; i < TD_NITEMS(words); i++) {
+        v[3] ^= words[i];
+        sip_round(v);
+        sip_round(v);
+        v[0] ^= words[i];
+    }
+    v[2] ^= 0xff;
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void encode(const uint8_t raw[static RAW_SIZE], char out[static NONCE_SIZE])
+{
+    uint32_t v = 0;
+    unsigned bits = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < RAW_SIZE; i++) {
+        v = v << 8 | raw[i];
+        for (bits += 8; bits >= 6; bits -= 6)
+            out[n++] = abc[v >> (bits - 6) & 63];
+    }
+    out[n++] = abc[v << (6 - bits) & 63];
+    out[n] = 0;
+}
+
+/* 22 characters to 16 bytes, strictly: one text for each nonce. */
+static bool decode(struct span s, uint8_t raw[static RAW_SIZE])
 {
     uint32_t v = 0;
     unsigned bits = 0;
@@ -48,160 +85,93 @@ static bool decode(struct span s, uint8_t key[static KEY_SIZE])
     if (s.n != NONCE_SIZE - 1)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        int d = digit(s.p[i]);
-        if (d < 0)
+        const char *at = s.p[i] ? strchr(abc, s.p[i]) : NULL;
+        if (!at)
             return false;
-        v = v << 6 | (uint32_t)d;
+        v = v << 6 | (uint32_t)(at - abc);
         bits += 6;
         if (bits >= 8) {
             bits -= 8;
-            key[n++] = (uint8_t)(v >> bits);
+            raw[n++] = (uint8_t)(v >> bits);
         }
     }
-    return n == KEY_SIZE && (v & 15) == 0;
+    return n == RAW_SIZE && (v & 15) == 0;
 }
 
-static uint32_t *bucket(const struct nonces *ns, struct shard *sh, const uint8_t *key)
+static uint32_t now_ms(const struct nonces *ns)
 {
-    uint32_t h;
-    memcpy(&h, key + 1, sizeof h); /* random already */
-    return &sh->buckets[h & ns->mask];
+    return (uint32_t)clock_mono(ns->clock); /* ages are taken modulo 2^32 ms, 49 days */
 }
 
-static void age_unlink(struct shard *sh, struct slot *s)
+static _Atomic uint64_t *word_of(struct nonces *ns, uint32_t number, uint64_t *ret_bit)
 {
-    if (s->older != NIL)
-        sh->slots[s->older].newer = s->newer;
-    else
-        sh->oldest = s->newer;
-    if (s->newer != NIL)
-        sh->slots[s->newer].older = s->older;
-    else
-        sh->newest = s->older;
-}
-
-/* Takes a slot out of its chain and of the age list and frees it. `link` points to its index. */
-static void drop(struct shard *sh, uint32_t *link)
-{
-    uint32_t i = *link;
-    *link = sh->slots[i].next;
-    age_unlink(sh, &sh->slots[i]);
-    sh->slots[i].next = sh->free;
-    sh->free = i;
-}
-
-static uint32_t *find(const struct nonces *ns, struct shard *sh, const uint8_t *key)
-{
-    uint32_t *link = bucket(ns, sh, key);
-    while (*link != NIL && memcmp(sh->slots[*link].key, key, KEY_SIZE) != 0)
-        link = &sh->slots[*link].next;
-    return link;
-}
-
-static uint32_t slot_get(const struct nonces *ns, struct shard *sh, int64_t now)
-{
-    bool full = sh->free == NIL && sh->used == ns->cap;
-    if (sh->oldest != NIL && (full || sh->slots[sh->oldest].expires <= now))
-        drop(sh, find(ns, sh, sh->slots[sh->oldest].key));
-    if (sh->free == NIL)
-        return sh->used++;
-    uint32_t i = sh->free;
-    sh->free = sh->slots[i].next;
-    return i;
+    uint32_t i = number & (ns->window - 1);
+    *ret_bit = UINT64_C(1) << (i & 63);
+    return &ns->used[i >> 6];
 }
 
 static void issue(void *ctx, char out[static NONCE_SIZE])
 {
     struct nonces *ns = ctx;
-    uint8_t key[KEY_SIZE];
-    rng_id(ns->rng, out);
-    (void)decode(span_of(out, NONCE_SIZE - 1), key);
-    struct shard *sh = &ns->shards[key[0] % SHARDS];
-    int64_t now = clock_mono(ns->clock);
-    pthread_mutex_lock(&sh->lock);
-    uint32_t i = slot_get(ns, sh, now);
-    uint32_t *b = bucket(ns, sh, key);
-    struct slot *s = &sh->slots[i];
-    memcpy(s->key, key, KEY_SIZE);
-    s->expires = now + ns->ttl_ms;
-    s->next = *b;
-    s->older = sh->newest;
-    s->newer = NIL;
-    *b = i;
-    if (sh->newest != NIL)
-        sh->slots[sh->newest].newer = i;
-    else
-        sh->oldest = i;
-    sh->newest = i;
-    pthread_mutex_unlock(&sh->lock);
+    uint8_t raw[RAW_SIZE];
+    uint32_t number = atomic_fetch_add(&ns->next, 1);
+    uint64_t bit;
+    _Atomic uint64_t *word = word_of(ns, number, &bit);
+    atomic_fetch_and(word, ~bit); /* of the one a window ago, which no longer counts */
+    uint64_t plain = (uint64_t)number << 32 | now_ms(ns);
+    uint64_t tag = sip(&ns->tag, plain), hidden = plain ^ sip(&ns->cipher, tag);
+    memcpy(raw, &tag, sizeof tag);
+    memcpy(raw + sizeof tag, &hidden, sizeof hidden);
+    encode(raw, out);
 }
 
 static bool take(void *ctx, struct span nonce)
 {
     struct nonces *ns = ctx;
-    uint8_t key[KEY_SIZE];
-    if (!decode(nonce, key))
+    uint8_t raw[RAW_SIZE];
+    uint64_t tag, hidden, bit;
+    if (!decode(nonce, raw))
         return false;
-    struct shard *sh = &ns->shards[key[0] % SHARDS];
-    int64_t now = clock_mono(ns->clock);
-    bool live = false;
-    pthread_mutex_lock(&sh->lock);
-    uint32_t *link = find(ns, sh, key);
-    if (*link != NIL) {
-        live = sh->slots[*link].expires > now;
-        drop(sh, link);
-    }
-    pthread_mutex_unlock(&sh->lock);
-    return live;
+    memcpy(&tag, raw, sizeof tag);
+    memcpy(&hidden, raw + sizeof tag, sizeof hidden);
+    uint64_t plain = hidden ^ sip(&ns->cipher, tag);
+    if (sip(&ns->tag, plain) != tag)
+        return false;
+    uint32_t number = (uint32_t)(plain >> 32);
+    /* near its end the window is being cleared by those who issue now */
+    if (atomic_load(&ns->next) - number > ns->window - ns->window / 16)
+        return false;
+    _Atomic uint64_t *word = word_of(ns, number, &bit);
+    bool first = !(atomic_fetch_or(word, bit) & bit); /* an expired one is spent too */
+    return first && now_ms(ns) - (uint32_t)plain < ns->ttl_ms;
 }
 
 static void free_all(const struct nonce_ops *ops)
 {
     struct nonces *ns = ops->ctx;
-    for (size_t i = 0; i < SHARDS; i++) {
-        free(ns->shards[i].slots);
-        free(ns->shards[i].buckets);
-        pthread_mutex_destroy(&ns->shards[i].lock);
-    }
+    explicit_bzero(&ns->tag, sizeof ns->tag);
+    explicit_bzero(&ns->cipher, sizeof ns->cipher);
     free(ns);
-}
-
-/* Slots and buckets are taken at once, so that issuing cannot fail; the kernel gives the pages as
- * they are touched. */
-static bool shard_init(const struct nonces *ns, struct shard *sh)
-{
-    pthread_mutex_init(&sh->lock, NULL);
-    sh->free = sh->oldest = sh->newest = NIL;
-    sh->slots = calloc(ns->cap, sizeof *sh->slots);
-    sh->buckets = malloc(((size_t)ns->mask + 1) * sizeof *sh->buckets);
-    if (!sh->slots || !sh->buckets)
-        return false;
-    memset(sh->buckets, 0xff, ((size_t)ns->mask + 1) * sizeof *sh->buckets);
-    return true;
 }
 
 enum td_err nonce_memory_new(const struct clock *clock, struct rng *rng, int64_t ttl, size_t max,
                              const struct nonce_ops **ret, struct errinfo *ei)
 {
-    if (max < SHARDS || max > UINT32_MAX / 2 || ttl <= 0)
+    uint32_t window = WINDOW_MIN;
+    if (max < WINDOW_MIN || max > WINDOW_MAX || ttl <= 0 || ttl > INT32_MAX / 1000)
         return err_set(ei, TD_INVAL, "nonces: %zu at most, for %lld s", max, (long long)ttl);
-    struct nonces *ns = calloc(1, sizeof *ns);
+    while (window < max)
+        window *= 2;
+    /* the kernel gives the pages as numbers come to them */
+    struct nonces *ns = calloc(1, sizeof *ns + window / 64 * sizeof ns->used[0]);
     if (!ns)
         return err_set(ei, TD_NOMEM, "nonces");
     ns->ops = (struct nonce_ops){ns, issue, take, free_all};
     ns->clock = clock;
-    ns->rng = rng;
-    ns->ttl_ms = ttl * 1000;
-    ns->cap = (uint32_t)(max / SHARDS);
-    for (ns->mask = 15; ns->mask < ns->cap; ns->mask = ns->mask << 1 | 1)
-        ;
-    bool ok = true;
-    for (size_t i = 0; i < SHARDS; i++)
-        ok &= shard_init(ns, &ns->shards[i]);
-    if (!ok) {
-        free_all(&ns->ops);
-        return err_set(ei, TD_NOMEM, "nonces");
-    }
+    ns->ttl_ms = (uint32_t)ttl * 1000;
+    ns->window = window;
+    rng_fill(rng, &ns->tag, sizeof ns->tag);
+    rng_fill(rng, &ns->cipher, sizeof ns->cipher);
     *ret = &ns->ops;
     return TD_OK;
 }

@@ -10,15 +10,16 @@
 
 struct nonce_ops {
     void *ctx;
-    /* Writes a fresh nonce: 128 random bits, 22 characters and a NUL. Never fails. */
+    /* Writes a fresh nonce that cannot be guessed: 22 characters and a NUL. Never fails. */
     void (*issue)(void *ctx, char out[static NONCE_SIZE]);
     /* Consumes one: true exactly once for a live nonce. */
     bool (*take)(void *ctx, struct span nonce);
     void (*close)(const struct nonce_ops *ops);
 };
 
-/* In this process's memory: at most `max` live nonces, the oldest go first; each lives `ttl`
- * seconds. A restart forgets them all: a nonce of an earlier run cannot be known. Any thread. */
+/* Of this process: each lives `ttl` seconds, unless `max` (1024 to 2^31, rounded up to a power of
+ * two) less a sixteenth were issued since; an eighth of a byte of memory for each of the `max`. A
+ * restart ends them all: its keys are new. Any thread, no lock. */
 TD_NODISCARD enum td_err nonce_memory_new(const struct clock *clock, struct rng *rng, int64_t ttl,
                                           size_t max, const struct nonce_ops **ret,
                                           struct errinfo *ei);

@@ -74,7 +74,7 @@ enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, st
                           "this profile needs evidence and none is named");
     TD_TRY(ber_guard(m->spki, ei));
     key_auto *key = NULL;
-    TD_TRY(key_from_spki(m->spki, &key, ei));
+    TD_TRY(key_from_spki_known(m->spki, &key, ei));
     char *name = arena_dup(a, m->device_serial);
     if (!name)
         return err_set(ei, TD_NOMEM, "no memory");

@@ -4,6 +4,7 @@ to break it that it can fail.
 
 usage: gates.py BUILD_DIR [GATE ...]"""
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
@@ -207,21 +208,83 @@ def gate_words(tree):
                 yield f"{path}:{number}: {line.strip()[:80]}"
 
 
-def each(tree, files, command):
-    """Runs a checker on each file, two at a time; its complaint is the finding."""
+def each(tree, files, command, passed=None):
+    """Runs a checker on each file, two at a time; its complaint is the finding. `passed` remembers
+    the files without one."""
     def run(path):
+        if passed and passed.has(path):
+            return path, 0, ""
         done = subprocess.run([*command, path], cwd=tree.root, capture_output=True, text=True)
         return path, done.returncode, done.stdout + done.stderr
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, status, output in pool.map(run, files):
+            if status == 0 and passed:
+                passed.add(path)
             if status != 0:
                 lines = [x for x in output.splitlines() if re.search(r"error|warning", x)]
                 yield f"{path}: " + "\n    ".join(lines[:6] or output.splitlines()[:3])
 
 
+class Passed:
+    """Which files a checker found nothing in, by the digest of all it looked at: its version and
+    rules, the file and, where it follows the compile commands, the command and every header of the
+    tree that the file includes. Only clean verdicts are kept: a finding stays until it is gone."""
+
+    def __init__(self, tree, folder, tool, rules, commands=None):
+        version = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
+        # not the whole text, which names the processor
+        salt = "\n".join([*re.findall(r"version .*", version), tree.text(rules)])
+        self.tree, self.salt, self.commands = tree, salt, commands
+        self.folder = os.path.join(tree.build, folder)
+        os.makedirs(self.folder, exist_ok=True)
+        self.have = set(os.listdir(self.folder))
+        self.known = set(tree.files)
+        self.direct, self.keys = {}, {}
+
+    def includes(self, path):
+        """Digest of one file, and the files of the tree it includes (named from the root)."""
+        if path not in self.direct:
+            text = self.tree.text(path)
+            found = re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M)
+            self.direct[path] = (hashlib.sha256(text.encode()).hexdigest(),
+                                 [f for f in found if f in self.known])
+        return self.direct[path]
+
+    def key(self, path):
+        if path not in self.keys:
+            command = self.commands[path] if self.commands else ""
+            forced = re.findall(r"-include (\S+)", command)
+            todo = [path, *(os.path.relpath(f, self.tree.root) for f in forced)]
+            seen = {}
+            while todo:
+                name = todo.pop()
+                if name not in seen:
+                    seen[name], more = self.includes(name)
+                    todo += more if self.commands else []
+            whole = "\n".join([self.salt, command, *(f"{n} {seen[n]}" for n in sorted(seen))])
+            self.keys[path] = hashlib.sha256(whole.encode()).hexdigest()
+        return self.keys[path]
+
+    def has(self, path):
+        return self.key(path) in self.have
+
+    def add(self, path):
+        with open(os.path.join(self.folder, self.key(path)), "w", encoding="utf-8"):
+            pass
+
+    def drop_old(self):
+        for name in self.have - set(self.keys.values()):
+            os.unlink(os.path.join(self.folder, name))
+
+
 def gate_format(tree):
+    passed = None
+    if tree.build:
+        passed = Passed(tree, "format-cache", "clang-format-14", ".clang-format")
     yield from each(tree, [f for f in tree.c_files() if "_gen." not in f],
-                    ["clang-format-14", "--dry-run", "-Werror"])
+                    ["clang-format-14", "--dry-run", "-Werror"], passed)
+    if passed:
+        passed.drop_old()
 
 
 def gate_tidy(tree):
@@ -235,19 +298,24 @@ def gate_tidy(tree):
                 yield f"{path}: {done.stdout[:300]}"
         return
     with open(os.path.join(tree.build, "compile_commands.json"), encoding="utf-8") as f:
-        compiled = {os.path.relpath(e["file"], tree.root) for e in json.load(f)}
-    files = [f for f in tree.c_files() if f in compiled and not f.startswith("tests/")]
+        commands = {os.path.relpath(e["file"], tree.root): e["command"] for e in json.load(f)}
+    files = [f for f in tree.c_files() if f in commands and not f.startswith("tests/")]
+    passed = Passed(tree, "tidy-cache", "clang-tidy-14", ".clang-tidy", commands)
     yield from each(tree, files, ["clang-tidy-14", "--quiet", "-p", tree.build,
-                                  "--warnings-as-errors=*"])
+                                  "--warnings-as-errors=*"], passed)
+    passed.drop_old()
 
 
 def gate_cppcheck(tree):
     files = [f for f in tree.c_files() if f.endswith(".c") and not f.startswith("tests/")]
+    kept = []
+    if tree.build:  # what did not change is not looked at again
+        os.makedirs(os.path.join(tree.build, "cppcheck"), exist_ok=True)
+        kept = ["--cppcheck-build-dir=" + os.path.join(tree.build, "cppcheck")]
     done = subprocess.run(
         ["cppcheck", "--quiet", "--enable=warning,portability", "--inline-suppr", "-I.",
          "-D_GNU_SOURCE", "--suppress=missingIncludeSystem", "--suppress=unknownMacro",
-         "--error-exitcode=1", "--std=c11",
-         f"-j{os.cpu_count()}", *files],
+         "--error-exitcode=1", "--std=c11", *kept, f"-j{os.cpu_count()}", *files],
         cwd=tree.root, capture_output=True, text=True)
     for line in done.stderr.splitlines():
         if re.search(r": (error|warning|portability):", line):

@@ -1,5 +1,6 @@
 # Debian 12 packages, and how what is missing gets installed. Sourced by contrib/demo and
 # contrib/test.
+# shellcheck disable=SC2034  # used by those
 DEPS_BUILD="build-essential cmake ninja-build pkg-config libssl-dev libmicrohttpd-dev
 libgnutls28-dev libplist-dev libsqlite3-dev libxml2-dev libjansson-dev libcbor-dev libinih-dev
 libseccomp-dev libqrencode-dev libcmocka-dev python3 openssl curl ca-certificates"

@@ -34,7 +34,7 @@
     LIMIT(SERIAL, 64, "Apple serial numbers have up to 14 characters")                             \
     LIMIT(PAGE_MAX, 1000, "rows of one list page")                                                 \
     LIMIT(SIGNER_MSG, 65536, "one message between testudo and testudo-signer")                     \
-    LIMIT(NONCES, 200000, "live ACME nonces; the oldest go first")
+    LIMIT(NONCES, 67108864, "ACME nonces still known: 10 minutes of 100,000 a second, 8 MiB")
 
 enum td_limit {
 #define LIMIT(name, value, why) LIMIT_##name = (value),

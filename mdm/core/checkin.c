@@ -72,16 +72,64 @@ static enum td_err authenticate_cert(struct job *j, struct tx *tx, const struct 
     return TD_OK;
 }
 
-static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *serial, bool exists,
-                                      struct errinfo *ei)
+/* The enrolment another UDID of this serial had (a new main board) goes, or a certificate and a
+ * queue would live on beside the new ones; what its commands came to stays with the serial. */
+static enum td_err replace_others(struct job *j, struct tx *tx, const char *serial,
+                                  struct errinfo *ei)
+{
+    const struct core_ops *ops = &j->c->conf.ops;
+    const char *udid = j->m->udid;
+    for (;;) {
+        char id[CORE_ID_MAX + 1];
+        uint8_t cert[SHA256_SIZE];
+        struct cur cur;
+        enum td_err e =
+            tx_row(tx, CORE_SQL(ENR_REPLACED), SV_LIST(SV_TEXT(serial), SV_TEXT(udid)), &cur, ei);
+        if (e == TD_NOTFOUND)
+            return TD_OK;
+        TD_TRY(e);
+        struct span key = cur_span(&cur, 0), hash = cur_span(&cur, 1);
+        bool fits = key.n <= CORE_ID_MAX && hash.n == sizeof cert;
+        if (fits) {
+            memcpy(id, key.p, key.n);
+            id[key.n] = 0;
+            memcpy(cert, hash.p, sizeof cert);
+        }
+        cur_end(&cur);
+        if (!fits)
+            return err_set(ei, TD_INTERNAL, "an enrolment has a damaged row");
+        TD_TRY(tx_exec(tx, CORE_SQL(CMD_CANCEL), SV_LIST(SV_TEXT(id), SV_INT(j->now)), NULL, ei));
+        TD_TRY(tx_exec(tx, CORE_SQL(CMD_ADOPT), SV_LIST(SV_TEXT(id), SV_TEXT(udid)), NULL, ei));
+        TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DROP), SV_LIST(SV_TEXT(id)), NULL, ei));
+        TD_TRY(tx_exec(tx, CORE_SQL(ENR_DROP), SV_LIST(SV_TEXT(id)), NULL, ei));
+        TD_TRY(ops->cert_supersede(ops->ctx, tx, cert, j->now, ei));
+    }
+}
+
+/* MB-13: nothing of the earlier enrolment of this UDID reaches the new one. */
+static enum td_err end_earlier(struct job *j, struct tx *tx, const struct core_row *old,
+                               const char *serial, struct errinfo *ei)
+{
+    const struct core_ops *ops = &j->c->conf.ops;
+    TD_TRY(tx_exec(tx, CORE_SQL(CMD_CANCEL), SV_LIST(SV_TEXT(old->id), SV_INT(j->now)), NULL, ei));
+    TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DROP), SV_LIST(SV_TEXT(old->id)), NULL, ei));
+    if (strcmp(old->serial, serial) != 0) /* another device's: not for this one's history */
+        return tx_exec(tx, CORE_SQL(CMD_FORGET), SV_LIST(SV_TEXT(old->id)), NULL, ei);
+    /* or the certificate that was replaced could authenticate again and take the enrolment back */
+    if (memcmp(old->cert_sha256, j->id->cert_sha256, SHA256_SIZE) == 0)
+        return TD_OK;
+    return ops->cert_supersede(ops->ctx, tx, old->cert_sha256, j->now, ei);
+}
+
+/* `old` is the enrolment that holds the UDID, NULL when none does. */
+static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *serial,
+                                      const struct core_row *old, struct errinfo *ei)
 {
     const struct core_msg *m = j->m;
-    if (exists) {
-        /* MB-13: nothing of the earlier enrolment reaches the new one. */
-        TD_TRY(
-            tx_exec(tx, CORE_SQL(CMD_CANCEL), SV_LIST(SV_TEXT(m->udid), SV_INT(j->now)), NULL, ei));
-        TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DROP), SV_LIST(SV_TEXT(m->udid)), NULL, ei));
-    }
+    const bool exists = old != NULL;
+    if (old)
+        TD_TRY(end_earlier(j, tx, old, serial, ei));
+    TD_TRY(replace_others(j, tx, serial, ei));
     TD_TRY(tx_exec(tx, exists ? CORE_SQL(ENR_RESET) : CORE_SQL(ENR_INSERT),
                    SV_LIST(SV_TEXT(m->udid), SV_TEXT(serial), SV_BLOB(SPAN_ARR(j->id->cert_sha256)),
                            SV_TEXT(m->topic), SV_TEXT(m->device_name), SV_TEXT(m->model),
@@ -93,10 +141,9 @@ static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *
     return accepted(j, tx, serial, "Authenticate", ei);
 }
 
-static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_who *who,
-                                struct errinfo *ei)
+/* Only a device authenticates, by its UDID. */
+static enum td_err authenticate_id(const struct job *j, struct errinfo *ei)
 {
-    struct core_row row;
     if (j->m->user_channel)
         return err_reason(ei, TD_UNSUPPORTED, "user-channel", "Authenticate of a user");
     if (!j->m->udid && j->m->enrollment_id)
@@ -104,6 +151,14 @@ static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_
                           "account-driven enrolments carry no serial number");
     if (!j->m->udid)
         return err_reason(ei, TD_PARSE, "message-malformed", "UDID is missing");
+    return TD_OK;
+}
+
+static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_who *who,
+                                struct errinfo *ei)
+{
+    struct core_row row;
+    TD_TRY(authenticate_id(j, ei));
     /* A leaving device gets that reason rather than that of its revoked certificate. */
     if (who->pinned && who->row.state == CORE_LEAVING)
         return core_alive(who, ei);
@@ -113,13 +168,15 @@ static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_
     if (e != TD_OK && e != TD_NOTFOUND)
         return e;
     bool exists = e == TD_OK;
-    if (exists && strcmp(row.serial, who->cert.device_serial) != 0)
+    /* Nobody attests a UDID: the first to claim it holds it, until it leaves or checks out. */
+    if (exists && (row.state == CORE_AUTHENTICATED || row.state == CORE_ENROLLED) &&
+        strcmp(row.serial, who->cert.device_serial) != 0)
         return err_reason(ei, TD_FORBIDDEN, "udid-other-serial",
                           "another device enrolled with this UDID");
     /* MB-21: the same certificate again is a retry, unless the enrolment is over. */
     if (who->pinned && who->row.state != CORE_REMOVED)
         return TD_OK;
-    return authenticate_write(j, tx, who->cert.device_serial, exists, ei);
+    return authenticate_write(j, tx, who->cert.device_serial, exists ? &row : NULL, ei);
 }
 
 /* --- TokenUpdate --------------------------------------------------------------------------- */

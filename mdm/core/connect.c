@@ -67,6 +67,7 @@ static enum td_err admit(struct job *j, struct tx *tx, struct errinfo *ei)
 {
     struct core_who who;
     j->out = OUT_EMPTY;
+    buf_reset(j->reply); /* of a run that was undone */
     j->done = j->unknown_uuid = j->push_later = false;
     j->row = (struct core_row){0};
     TD_TRY(core_identify(j->c, tx, j->id, &who, ei));

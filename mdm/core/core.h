@@ -26,6 +26,10 @@ struct core_ops {
                                struct core_cert *ret, struct errinfo *ei);
     /* TD_OK listed, TD_NOTFOUND not in the inventory. */
     enum td_err (*device_listed)(void *ctx, struct tx *tx, const char *serial, struct errinfo *ei);
+    /* A re-enrolment replaced this certificate: it is revoked (superseded) in the transaction. */
+    enum td_err (*cert_supersede)(void *ctx, struct tx *tx,
+                                  const uint8_t sha256[static SHA256_SIZE], int64_t now,
+                                  struct errinfo *ei);
 };
 
 struct core_conf {

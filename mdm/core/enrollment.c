@@ -60,14 +60,19 @@ enum td_err core_row_newest(struct tx *tx, const char *serial, struct core_row *
     return row_get(tx, CORE_SQL(ENR_NEWEST), SV_TEXT(serial), ret, ei);
 }
 
+enum td_err core_cert_unknown(struct errinfo *ei)
+{
+    return err_reason(ei, TD_FORBIDDEN, "cert-unknown",
+                      "the certificate was not issued by this server");
+}
+
 enum td_err core_identify(struct core *c, struct tx *tx, const struct core_ident *id,
                           struct core_who *ret, struct errinfo *ei)
 {
     struct core_who who = {0};
     enum td_err e = c->conf.ops.cert_lookup(c->conf.ops.ctx, tx, id->cert_sha256, &who.cert, ei);
     if (e == TD_NOTFOUND)
-        return err_reason(ei, TD_FORBIDDEN, "cert-unknown",
-                          "the certificate was not issued by this server");
+        return core_cert_unknown(ei);
     TD_TRY(e);
     e = row_get(tx, CORE_SQL(ENR_BY_CERT), SV_BLOB(SPAN_ARR(id->cert_sha256)), &who.row, ei);
     if (e != TD_OK && e != TD_NOTFOUND)

@@ -9,6 +9,9 @@
 TD_NODISCARD enum td_err core_identify(struct core *c, struct tx *tx, const struct core_ident *id,
                                        struct core_who *ret, struct errinfo *ei);
 
+/* The refusal of a certificate that the CA does not know. */
+enum td_err core_cert_unknown(struct errinfo *ei);
+
 /* The enrolment of that id / the newest of that serial. TD_NOTFOUND. */
 TD_NODISCARD enum td_err core_row_by_id(struct tx *tx, const char *id, struct core_row *ret,
                                         struct errinfo *ei);

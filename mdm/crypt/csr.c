@@ -37,10 +37,10 @@ enum td_err csr_parse(struct span der, struct arena *a, struct csr *ret, struct 
     if (!der_well_formed(der) || !read_csr(der, &parts))
         return err_set(ei, TD_PARSE, "certificate request");
     key_auto *k = NULL;
-    TD_TRY(key_from_spki(parts.spki, &k, ei));
+    TD_TRY(key_from_spki_known(parts.spki, &k, ei));
     /* What we certify, we want strong; old certificates may have less. */
-    if (key_type(k) == KEY_OTHER || (key_type(k) == KEY_RSA && key_bits(k) < 2048))
-        return err_set(ei, TD_UNSUPPORTED, "key type or size of the request");
+    if (key_type(k) == KEY_RSA && key_bits(k) < 2048)
+        return err_set(ei, TD_UNSUPPORTED, "key size of the request");
     const struct sigalg *alg = sigalg_find(parts.algid);
     if (!alg)
         return err_set(ei, TD_UNSUPPORTED, "signature algorithm of the request");

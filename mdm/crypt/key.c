@@ -184,7 +184,7 @@ static enum td_err spki_ed25519(struct span params, struct span pub, struct key 
     return key_from_ed25519(pub, ret, ei);
 }
 
-enum td_err key_from_spki_known(struct span der, struct key **ret, struct errinfo *ei)
+static enum td_err from_spki(struct span der, bool others, struct key **ret, struct errinfo *ei)
 {
     static const struct {
         struct span oid;
@@ -203,7 +203,18 @@ enum td_err key_from_spki_known(struct span der, struct key **ret, struct errinf
     for (size_t i = 0; i < TD_NITEMS(algs); i++)
         if (span_eq(oid, algs[i].oid))
             return algs[i].fn(alg, pub, ret, ei);
-    return err_set(ei, TD_UNSUPPORTED, UNKNOWN_ALG);
+    return others ? from_other(der, ret, ei)
+                  : err_set(ei, TD_UNSUPPORTED, "public key of an unknown type");
+}
+
+enum td_err key_from_spki(struct span der, struct key **ret, struct errinfo *ei)
+{
+    return from_spki(der, true, ret, ei);
+}
+
+enum td_err key_from_spki_known(struct span der, struct key **ret, struct errinfo *ei)
+{
+    return from_spki(der, false, ret, ei);
 }
 
 enum td_err key_spki(const struct key *k, struct arena *a, struct span *ret, struct errinfo *ei)

@@ -130,7 +130,8 @@ enum td_err key_from_rsa_min(struct span n, struct span e, size_t min_bits, stru
     if (nbits < min_bits || nbits > KEY_RSA_MAX)
         return err_set(ei, TD_UNSUPPORTED, "RSA key of %zu bit", nbits);
     /* Over 64 bit an exponent only costs us time. */
-    if (n.n == 0 || e.n == 0 || ebits < 2 || ebits > 64 || !(e.p[e.n - 1] & 1) || !(n.p[n.n - 1] & 1))
+    if (n.n == 0 || e.n == 0 || ebits < 2 || ebits > 64 || !(e.p[e.n - 1] & 1) ||
+        !(n.p[n.n - 1] & 1))
         return err_set(ei, TD_PARSE, "RSA modulus or exponent");
     EVP_PKEY *pkey = rsa_fromdata(n, e);
     if (!pkey)

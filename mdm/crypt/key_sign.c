@@ -105,7 +105,9 @@ enum td_err key_verify(const struct key *k, enum digest_alg alg, struct span dat
         uint8_t md[DIGEST_SIZE_MAX];
         digest(alg, data, md);
         pctx_auto *ctx = op_ctx(k, KEY_OP_VERIFY, alg);
-        ok = ctx && EVP_PKEY_verify(ctx, sig.p, sig.n, md, digest_size(alg)) == 1;
+        if (!ctx) /* never the signature's fault */
+            return crypt_fail(ei, TD_NOMEM, "verifying");
+        ok = EVP_PKEY_verify(ctx, sig.p, sig.n, md, digest_size(alg)) == 1;
     }
     return ok ? TD_OK : crypt_fail(ei, TD_CRYPTO, "signature does not hold");
 }
@@ -160,7 +162,7 @@ enum td_err key_verify_jws_ecdsa(const struct key *k, enum digest_alg alg, struc
     digest(alg, data, md);
     pctx_auto *ctx = op_ctx(k, KEY_OP_VERIFY, alg);
     if (!ctx)
-        return crypt_fail(ei, TD_CRYPTO, "verifying");
+        return crypt_fail(ei, TD_NOMEM, "verifying");
     /* The full size leaves one split; 60 bytes leave five (R of 28 to 32). */
     for (size_t nr = sig.n - c->size; nr <= c->size; nr++) {
         if (verify_rs(ctx, md, digest_size(alg), sig, nr)) {

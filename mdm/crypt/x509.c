@@ -295,9 +295,11 @@ enum td_err cert_check_issued(const struct cert *c, const struct cert *issuer, s
     const struct sigalg *alg = sigalg_find(c->algid);
     if (!alg)
         return err_set(ei, TD_UNSUPPORTED, "signature algorithm of the certificate");
-    const struct key *k;
-    TD_TRY(cert_get_key(issuer, &k, ei));
-    if (!sigalg_fits(alg, k))
+    const struct key *k = NULL;
+    enum td_err e = cert_get_key(issuer, &k, ei);
+    if (e == TD_NOMEM)
+        return e;
+    if (e != TD_OK || !sigalg_fits(alg, k))
         return err_set(ei, TD_CRYPTO, "issuer's key does not fit the signature algorithm");
     return key_verify(k, alg->digest, c->tbs, c->sig, ei);
 }

@@ -206,7 +206,7 @@ static enum td_err put_job(struct tx *tx, void *ctx, struct errinfo *ei)
     bool same;
     int64_t rev;
     TD_TRY(current(tx, ch, &rev, &same, ei));
-    if (ch->if_match >= 0 && ch->if_match != rev)
+    if ((ch->if_match >= 0 && ch->if_match != rev) || (ch->if_match == INV_IF_LISTED && rev == 0))
         return changed_meanwhile(ei);
     ch->created = rev == 0;
     ch->rev = same ? rev : rev + 1;

@@ -40,10 +40,12 @@ bool inv_serial_valid(struct span s);
 TD_NODISCARD enum td_err inv_get(struct tx *tx, const char *serial, struct arena *a,
                                  struct inv_device *ret, struct errinfo *ei);
 
-/* Creates or changes. if_match: the rev the caller saw, -1 for any, 0 to create only; TD_CONFLICT
- * with http 412 otherwise. *ret_created tells which. Audited. What equals the stored row changes
- * nothing, its rev included. NULL strings count as ""; rev and the times of *d are not read.
- * TD_INVAL with reason "invalid-serial" or "invalid-text". */
+#define INV_IF_LISTED (-2) /* if_match: change only, whatever the rev */
+
+/* Creates or changes. if_match: the rev the caller saw, -1 for any, 0 to create only, INV_IF_LISTED
+ * to change only; TD_CONFLICT with http 412 otherwise. *ret_created tells which. Audited. What
+ * equals the stored row changes nothing, its rev included. NULL strings count as ""; rev and the
+ * times of *d are not read. TD_INVAL with reason "invalid-serial" or "invalid-text". */
 TD_NODISCARD enum td_err inv_put(struct inventory *inv, const struct inv_device *d,
                                  int64_t if_match, const char *actor, int64_t *ret_rev,
                                  bool *ret_created, struct errinfo *ei);

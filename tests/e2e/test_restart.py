@@ -128,6 +128,28 @@ class Restart(unittest.TestCase):
         wait_for("the new certificate", lambda: fingerprint() not in ("", before))
         self.assertTrue(self.server.ready())
 
+    def test_reload_in_the_middle_of_a_renewal(self):
+        """The new key is in place, its certificate is not yet: profiles are signed as before."""
+        path = os.path.join(self.server.dir, "tls/server.key")
+        with open(path, "rb") as f:
+            good = f.read()
+        serial = self.serial()
+        try:
+            run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-out", path)
+            self.server.process.send_signal(signal.SIGHUP)
+            wait_for("the log says so", lambda: "is not the key of" in self.server.tail(400))
+            url = self.server.invite(serial)
+            answer = self.server.get(self.server.public, url.removeprefix(self.server.public))
+            profile = os.path.join(self.server.dir, "profile.der")
+            with open(profile, "wb") as f:
+                f.write(answer.body)
+            run("openssl", "cms", "-verify", "-inform", "DER", "-in", profile, "-CAfile",
+                self.server.root, "-purpose", "any", "-binary", "-out", os.devnull)
+        finally:
+            with open(path, "wb") as f:
+                f.write(good)
+
     def test_reload_of_a_broken_certificate_keeps_the_old(self):
         path = os.path.join(self.server.dir, "tls/server.crt")
         with open(path, "rb") as f:

@@ -37,7 +37,9 @@ static enum td_err preconditions(const struct req *r, int64_t *ret, struct errin
         if (match || !span_eq_str(n, "*"))
             return err_set(ei, TD_INVAL, "If-None-Match takes * alone here");
         *ret = 0;
-    } else if (match && !span_eq_str(m, "*")) {
+    } else if (match && span_eq_str(m, "*")) {
+        *ret = INV_IF_LISTED; /* RFC 9110 section 13.1.1: a device that left does not come back */
+    } else if (match) {
         if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
             num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK || rev == 0)
             return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");

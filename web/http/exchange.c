@@ -53,6 +53,14 @@ static void allow_header(struct http_ex *x)
     (void)resp_header(&x->resp, "Allow", text);
 }
 
+static bool has_header(const struct resp *r, const char *name)
+{
+    for (size_t i = 0; i < r->nheaders; i++)
+        if (str_ieq(span_str(r->headers[i].name), span_str(name)))
+            return true;
+    return false;
+}
+
 /* The error in x->ei becomes the answer. */
 static void answer_error(struct http_ex *x, enum td_err e)
 {
@@ -63,9 +71,10 @@ static void answer_error(struct http_ex *x, enum td_err e)
     buf_free(&x->resp.body);
     x->resp.content_type = NULL;
     x->resp.status = http_status_of(e, &x->ei);
-    (r && r->problem ? r->problem : http_problem)(&x->req, &x->resp, e, &x->ei);
+    const struct route *form = r ? r : x->hit.near;
+    (form && form->problem ? form->problem : http_problem)(&x->req, &x->resp, e, &x->ei);
     int wait = x->ei.retry_after ? x->ei.retry_after : e == TD_BUSY;
-    if (wait > 0) {
+    if (wait > 0 && !has_header(&x->resp, "Retry-After")) {
         char text[16];
         snprintf(text, sizeof text, "%d", wait);
         (void)resp_header(&x->resp, "Retry-After", text);
@@ -108,8 +117,11 @@ static enum td_err route(struct http_ex *x)
 {
     enum td_err e =
         router_match(x->sh->router, x->listener->kind, x->req.method, x->req.path, &x->hit);
-    if (e == TD_METHOD)
+    if (e == TD_METHOD) {
+        memcpy(x->req.params, x->hit.params, sizeof x->req.params);
+        x->req.ctx = x->hit.near_ctx;
         return err_set(&x->ei, e, "the method is not allowed here");
+    }
     if (e != TD_OK)
         return err_set(&x->ei, e, "there is nothing at this address");
     memcpy(x->req.params, x->hit.params, sizeof x->req.params);
@@ -339,14 +351,6 @@ static void extra(struct http_extra *e, const char *name, const char *value)
     e->h[e->n].name = name;
     e->h[e->n].value = value;
     e->n++;
-}
-
-static bool has_header(const struct resp *r, const char *name)
-{
-    for (size_t i = 0; i < r->nheaders; i++)
-        if (str_ieq(span_str(r->headers[i].name), span_str(name)))
-            return true;
-    return false;
 }
 
 void http_ex_finish(struct http_ex *x, struct http_extra *ret)

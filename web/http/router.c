@@ -230,8 +230,11 @@ static bool take_leaf(struct search *s, const struct leaf *list, struct span tai
         if (!(l->route->listeners & (unsigned)s->listener))
             continue;
         s->hit->allow |= l->route->methods;
-        if (!(l->route->methods & (unsigned)s->method))
+        if (!(l->route->methods & (unsigned)s->method)) {
+            s->hit->near = l->route;
+            s->hit->near_ctx = l->ctx;
             continue;
+        }
         s->hit->route = l->route;
         s->hit->ctx = l->ctx;
         s->hit->tail = tail;

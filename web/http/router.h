@@ -12,7 +12,9 @@ struct router_hit {
     void *ctx;
     struct span params[REQ_PARAMS_MAX]; /* as received */
     struct span tail;
-    unsigned allow; /* on TD_METHOD: what the path allows */
+    unsigned allow;           /* on TD_METHOD: what the path allows */
+    const struct route *near; /* on TD_METHOD: one that has the path, for the form of the refusal */
+    void *near_ctx;
 };
 
 /* Builds from the tables, which must outlive the router. TD_INVAL names the row that has no access

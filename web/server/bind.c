@@ -67,6 +67,9 @@ enum td_err bind_identity_load(struct bind_identity *id, const struct settings *
         e = fs_read(s->tls_key, PEM_MAX, &pem, ei);
         if (e == TD_OK)
             e = key_from_pem(buf_view(&pem), NULL, &fresh.key, ei);
+        /* as in the middle of a renewal, when one of the two files is in place */
+        if (e == TD_OK && !key_equal(cert_key(fresh.cert), fresh.key))
+            e = err_set(ei, TD_CONFLICT, "%s is not the key of %s", s->tls_key, s->tls_cert);
     }
     if (e != TD_OK) {
         drop(&fresh);
@@ -124,6 +127,16 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
     if (n < 0 || (size_t)n >= sizeof ret->device_serial || m < 0 ||
         (size_t)m >= sizeof ret->purpose)
         return err_set(ei, TD_INTERNAL, "a certificate record is too long");
+    return TD_OK;
+}
+
+enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                int64_t now, struct errinfo *ei)
+{
+    (void)ctx;
+    int64_t revoked = 0;
+    TD_TRY(ca_revoke_one(tx, sha256, 4 /* superseded */, now, &revoked, ei));
+    metrics_add(METRIC_CERTS_REVOKED, revoked);
     return TD_OK;
 }
 

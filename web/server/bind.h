@@ -46,6 +46,10 @@ enum td_err bind_device_listed(void *ctx, struct tx *tx, const char *serial, str
 enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                              struct core_cert *ret, struct errinfo *ei);
 
+/* core_ops.cert_supersede; no ctx. */
+enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                int64_t now, struct errinfo *ei);
+
 /* EVENT_DEVICE_LEAVING: certificates, identifiers, invitations and enrolment end together; no ctx.
  * payload is a struct inv_leaving. */
 enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei);

@@ -5,8 +5,9 @@
 #include "mdm/base/log.h"
 #include "mdm/store/attempts.h"
 
-#define PERIOD 60 /* seconds between rounds */
-#define STEP 500  /* rows of one kind in one transaction */
+#define PERIOD 60             /* seconds between rounds */
+#define STEP 500              /* rows of one kind in one transaction */
+#define ACME_MAX (100 * STEP) /* rows of one kind in one round: anybody can make them */
 
 struct clean {
     struct clean_conf conf;
@@ -37,7 +38,7 @@ static void report(const char *what, enum td_err e, const struct errinfo *ei)
 static void round_once(struct clean *c)
 {
     struct errinfo ei = {0};
-    report("acme", acme_clean(c->conf.acme, STEP, &ei), &ei);
+    report("acme", acme_clean(c->conf.acme, ACME_MAX, &ei), &ei);
     report("commands",
            core_clean(c->conf.core, clock_now(c->conf.clock) - c->conf.keep_commands, STEP, &ei),
            &ei);

@@ -39,6 +39,7 @@ struct signer_client {
     struct cert *root, *issuing;
     struct key *key;
     atomic_int away;   /* answers TD_BUSY */
+    atomic_int refuse; /* answers TD_INVAL "issuer-expires" */
     atomic_int issued; /* certificates signed */
 };
 
@@ -62,6 +63,8 @@ enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, 
 {
     if (atomic_load(&c->away))
         return err_set(ei, TD_BUSY, "the signer is away");
+    if (atomic_load(&c->refuse))
+        return err_reason(ei, TD_INVAL, "issuer-expires", "it would outlive the issuing CA");
     uint8_t serial[16];
     key_auto *pub = NULL;
     rng_fill(&rng_system, serial, sizeof serial);
@@ -220,6 +223,7 @@ static inline int world_reset(void **state)
     w->clock.at = FAKE_NOW;
     atomic_store(&w->listed, LISTED);
     atomic_store(&w->signer.away, 0);
+    atomic_store(&w->signer.refuse, 0);
     return 0;
 }
 

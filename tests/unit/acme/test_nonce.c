@@ -86,38 +86,84 @@ static void lifetime(void **state)
     nonce_close(ops);
 }
 
-/* Full: the oldest goes, the newest stay; used ones take no room. */
+/* Others' requests for nonces drive none out before the window is full; behind it the oldest no
+ * longer count, used or not, and it works on. */
 static void bounded(void **state)
 {
     (void)state;
-    enum { MAX = 1600, N = 8000 };
+    enum { MAX = 2048, LIVE = MAX - MAX / 16, N = 8000 };
     const struct nonce_ops *ops = start(MAX);
     char(*n)[NONCE_SIZE] = calloc(N, sizeof *n);
-    char keep[NONCE_SIZE];
-    ops->issue(ops->ctx, keep);
-    for (size_t i = 0; i < N; i++) {
+    char first[NONCE_SIZE], second[NONCE_SIZE];
+    ops->issue(ops->ctx, first);
+    ops->issue(ops->ctx, second);
+    for (size_t i = 0; i < LIVE - 2; i++) {
         ops->issue(ops->ctx, n[i]);
         assert_true(take(ops, n[i]));
     }
-    assert_true(take(ops, keep)); /* 8000 issued and used since */
+    assert_true(take(ops, first));
+    ops->issue(ops->ctx, n[0]);
+    ops->issue(ops->ctx, n[1]);
+    assert_false(take(ops, second));
     for (size_t i = 0; i < N; i++)
         ops->issue(ops->ctx, n[i]);
+    assert_false(take(ops, first)); /* its bit was cleared long ago */
     size_t live = 0;
-    assert_false(take(ops, n[0]));
-    assert_true(take(ops, n[N - 1]));
-    for (size_t i = 0; i < N - 1; i++)
+    for (size_t i = 0; i < N; i++)
         live += take(ops, n[i]);
-    assert_in_range(live, MAX / 2, MAX - 1); /* shards fill unevenly, and to the brim */
+    assert_int_equal(live, LIVE);
     for (size_t i = 0; i < N; i++)
         assert_false(take(ops, n[i]));
-    /* and it works on after that */
-    ops->issue(ops->ctx, keep);
-    assert_true(take(ops, keep));
+    ops->issue(ops->ctx, first);
+    assert_true(take(ops, first));
     free(n);
     nonce_close(ops);
-    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 600, 3, &ops, NULL), TD_OK);
-    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 0, 100, &ops, NULL), TD_OK);
+    static const size_t bad[] = {0, 3, 1023, (size_t)1 << 32};
+    for (size_t i = 0; i < TD_NITEMS(bad); i++)
+        assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 600, bad[i], &ops, NULL),
+                             TD_OK);
+    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, 0, 1024, &ops, NULL), TD_OK);
+    assert_int_not_equal(nonce_memory_new(&now.clock, &rng_system, INT64_MAX, 1024, &ops, NULL),
+                         TD_OK);
     nonce_close(NULL);
+}
+
+/* Nobody makes one, and each run has its own. */
+static void not_forged(void **state)
+{
+    (void)state;
+    static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const struct nonce_ops *ops = start(1024), *other = start(1024);
+    char n[NONCE_SIZE], forged[NONCE_SIZE];
+    ops->issue(ops->ctx, n);
+    other->issue(other->ctx, forged);
+    assert_false(take(ops, forged));
+    for (size_t i = 0; i < NONCE_SIZE - 1; i++)
+        for (const char *c = abc; *c; c++) {
+            memcpy(forged, n, sizeof n);
+            forged[i] = *c;
+            if (*c != n[i])
+                assert_false(take(ops, forged));
+        }
+    assert_true(take(ops, n));
+    nonce_close(ops);
+    nonce_close(other);
+}
+
+/* The clock of the nonces, 2^32 ms, and their numbers run over without a nonce being lost. */
+static void overflow(void **state)
+{
+    (void)state;
+    const struct nonce_ops *ops = start(1024);
+    char n[NONCE_SIZE];
+    now.at = 4294967; /* 2^32 ms and 296 */
+    ops->issue(ops->ctx, n);
+    now.at += 599;
+    assert_true(take(ops, n));
+    ops->issue(ops->ctx, n);
+    now.at += 600;
+    assert_false(take(ops, n));
+    nonce_close(ops);
 }
 
 #define SHARED 4000
@@ -149,7 +195,7 @@ static void threads(void **state)
     struct crowd *c = calloc(1, sizeof *c);
     pthread_t t[4];
     void *failed;
-    c->ops = start(16000);
+    c->ops = start(65536);
     for (size_t i = 0; i < SHARED; i++)
         c->ops->issue(c->ops->ctx, c->n[i]);
     for (size_t i = 0; i < TD_NITEMS(t); i++)
@@ -201,8 +247,9 @@ static void key_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(once),    cmocka_unit_test(strict),  cmocka_unit_test(lifetime),
-        cmocka_unit_test(bounded), cmocka_unit_test(threads), cmocka_unit_test(key_cache),
+        cmocka_unit_test(once),    cmocka_unit_test(strict),     cmocka_unit_test(lifetime),
+        cmocka_unit_test(bounded), cmocka_unit_test(not_forged), cmocka_unit_test(overflow),
+        cmocka_unit_test(threads), cmocka_unit_test(key_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

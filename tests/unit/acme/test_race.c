@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "acme/server/state.h"
+#include "acme/server/stmts.h"
 #include "tests/unit/acme/acme_client.h"
 
 #define THREADS 4
@@ -217,6 +218,50 @@ static void cleaning(void **state)
     refused(&an, 400, "rejectedIdentifier", "client-id-unknown");
 }
 
+enum { BACKLOG = 1200, ROUND = 1100 };
+
+static enum td_err add_accounts(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct world *w = ctx;
+    for (int i = 0; i < BACKLOG; i++) {
+        char id[24];
+        uint8_t thumb[SHA256_SIZE] = {(uint8_t)(i >> 8), (uint8_t)i};
+        snprintf(id, sizeof id, "backlog-%014d", i);
+        TD_TRY(tx_exec(tx, ACME_SQL(ACCOUNT_ADD),
+                       SV_LIST(SV_TEXT(id), SV_BLOB(SPAN_ARR(thumb)), SV_TEXT("{}"),
+                               SV_INT(w->clock.at - 2 * 86400 + i)),
+                       NULL, ei));
+    }
+    return TD_OK;
+}
+
+static enum td_err get_account(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct cur row;
+    char id[24];
+    snprintf(id, sizeof id, "backlog-%014d", *(int *)ctx);
+    TD_TRY(tx_row(tx, ACME_SQL(ACCOUNT_GET), SV_LIST(SV_TEXT(id)), &row, ei));
+    cur_end(&row);
+    return TD_OK;
+}
+
+/* What strangers piled up goes in one round, in small transactions, and not one row over `max`. */
+static void backlog(void **state)
+{
+    struct world *w = *state;
+    w->clock.at = FAKE_NOW + 100 * 86400;
+    assert_ok(acme_clean(w->acme, 100000, NULL)); /* of the other tests */
+    assert_ok(store_write(w->store, add_accounts, w, NULL));
+    assert_ok(acme_clean(w->acme, ROUND, NULL));
+    int i = ROUND - 1;
+    assert_int_equal(store_read(w->store, get_account, &i, NULL), TD_NOTFOUND);
+    i = ROUND;
+    assert_ok(store_read(w->store, get_account, &i, NULL));
+    assert_ok(acme_clean(w->acme, ROUND, NULL));
+    i = BACKLOG - 1;
+    assert_int_equal(store_read(w->store, get_account, &i, NULL), TD_NOTFOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +270,7 @@ int main(void)
         cmocka_unit_test_setup(double_order, world_reset),
         cmocka_unit_test(states),
         cmocka_unit_test_setup(cleaning, world_reset),
+        cmocka_unit_test_setup(backlog, world_reset),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -1,5 +1,6 @@
 /* Refusals on the way to a certificate: identifier, attestation, CSR. Each has its reason, and each
  * is recorded for the administrator. */
+#include "acme/server/record.h"
 #include "tests/unit/acme/acme_client.h"
 
 static void recorded(struct client *c, const char *serial, const char *reason)
@@ -410,6 +411,92 @@ static void left_before_finalize(void **state)
     accepted(&an, 200);
 }
 
+/* What the signer will not sign is no fault of the device's: "later" for it, the reason for us. */
+static void signer_refuses(void **state)
+{
+    client_auto c;
+    client_init(&c, *state);
+    make_ready(&c);
+    atomic_store(&c.w->signer.refuse, 1);
+    struct answer an = try_finalize(&c);
+    assert_int_equal(an.status, 500);
+    assert_string_equal(problem_type(&an), "serverInternal");
+    assert_null(strstr(an.body, "outlive"));
+    recorded(&c, SERIAL, "issuer-expires");
+    an = post(&c, c.order, "");
+    assert_string_equal(str_of(an.json, "status"), "ready");
+    atomic_store(&c.w->signer.refuse, 0);
+    an = try_finalize(&c);
+    accepted(&an, 200);
+}
+
+static enum td_err leave(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct client *c = ctx;
+    return client_id_cancel(tx, SERIAL, c->w->clock.at, ei);
+}
+
+/* A device that left and is listed again begins anew: what it had begun before is void, attested or
+ * not, and nothing is signed. Its identifiers of afterwards count. */
+static void left_and_back(void **state)
+{
+    client_auto c;
+    client_auto d;
+    client_auto e;
+    client_init(&c, *state);
+    client_init(&d, *state);
+    make_ready(&c);
+    get_authz(&d);
+    c.w->clock.at += 700; /* their identifiers have run out meanwhile; the orders have not */
+    c.nonce = d.nonce = NULL;
+    get_nonce(&c);
+    get_nonce(&d);
+    int issued = atomic_load(&c.w->signer.issued);
+    assert_ok(store_write(c.w->store, leave, &c, NULL));
+    struct answer an = try_finalize(&c);
+    refused(&an, 400, "rejectedIdentifier", "client-id-ended");
+    recorded(&c, SERIAL, "client-id-ended");
+    assert_int_equal(atomic_load(&c.w->signer.issued), issued);
+    struct fake_leaf l = honest(&d);
+    an = attest(&d, &l);
+    invalid(&d, &an, "client-id-ended");
+    c.w->clock.at = FAKE_NOW;
+    client_init(&e, *state);
+    make_ready(&e);
+    an = try_finalize(&e);
+    accepted(&an, 200);
+}
+
+/* Whoever is refused without end does not fill the disk; another reason, another order and the next
+ * minute are still told. */
+static void records_are_bounded(void **state)
+{
+    client_auto c;
+    client_init(&c, *state);
+    get_authz(&c);
+    c.w->clock.at += 120;
+    size_t before = count_attempts(&c, SERIAL);
+    for (int i = 0; i < 3 * RECORD_GATE_MAX; i++) {
+        struct answer an = try_finalize(&c);
+        refused(&an, 403, "orderNotReady", "order-not-ready");
+    }
+    assert_int_equal(count_attempts(&c, SERIAL), before + RECORD_GATE_MAX);
+    struct answer an = try_order(&c);
+    refused(&an, 400, "rejectedIdentifier", "client-id-used");
+    recorded(&c, SERIAL, "client-id-used");
+    c.w->clock.at += 60;
+    an = try_finalize(&c);
+    assert_int_equal(count_attempts(&c, SERIAL), before + RECORD_GATE_MAX + 2);
+    /* strangers share one allowance */
+    before = count_attempts(&c, "");
+    for (int i = 0; i < 3 * RECORD_GATE_MAX; i++) {
+        an = post(&c, BASE "/acme/management/new-order",
+                  order_payload(&c, arena_printf(&c.arena, "nobody-%d", i)));
+        refused(&an, 400, "rejectedIdentifier", "client-id-unknown");
+    }
+    assert_int_equal(count_attempts(&c, ""), before + RECORD_GATE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +511,9 @@ int main(void)
         cmocka_unit_test_setup(bad_csrs, world_reset),
         cmocka_unit_test_setup(signer_away, world_reset),
         cmocka_unit_test_setup(left_before_finalize, world_reset),
+        cmocka_unit_test_setup(signer_refuses, world_reset),
+        cmocka_unit_test_setup(left_and_back, world_reset),
+        cmocka_unit_test_setup(records_are_bounded, world_reset),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -300,13 +300,13 @@ static void test_preconditions(void **state)
         int status;
     } cases[] = {
         {REQ_PUT, "If-Match", "\"1\"", 412}, /* nothing is there yet */
-        {REQ_PUT, "If-None-Match", "*", 201},     {REQ_PUT, "If-None-Match", "*", 412},
-        {REQ_PUT, "If-None-Match", "\"1\"", 400}, {REQ_PUT, "If-Match", "\"9\"", 412},
-        {REQ_PUT, "If-Match", "1", 400},          {REQ_PUT, "If-Match", "\"\"", 400},
-        {REQ_PUT, "If-Match", "W/\"1\"", 400},    {REQ_PUT, "If-Match", "\"0\"", 400},
-        {REQ_PUT, "If-Match", "\"1\"", 200},      {REQ_PUT, "if-match", "*", 200},
-        {REQ_DELETE, "If-Match", "\"7\"", 412},   {REQ_DELETE, "If-Match", "x", 400},
-        {REQ_DELETE, "If-Match", "*", 204},
+        {REQ_PUT, "If-Match", "*", 412},      {REQ_PUT, "If-None-Match", "*", 201},
+        {REQ_PUT, "If-None-Match", "*", 412}, {REQ_PUT, "If-None-Match", "\"1\"", 400},
+        {REQ_PUT, "If-Match", "\"9\"", 412},  {REQ_PUT, "If-Match", "1", 400},
+        {REQ_PUT, "If-Match", "\"\"", 400},   {REQ_PUT, "If-Match", "W/\"1\"", 400},
+        {REQ_PUT, "If-Match", "\"0\"", 400},  {REQ_PUT, "If-Match", "\"1\"", 200},
+        {REQ_PUT, "if-match", "*", 200},      {REQ_DELETE, "If-Match", "\"7\"", 412},
+        {REQ_DELETE, "If-Match", "x", 400},   {REQ_DELETE, "If-Match", "*", 204},
     };
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
         const struct ask how = {.header = cases[i].header, .value = cases[i].value};

@@ -235,6 +235,59 @@ static void sub_cas(void **state)
     }
 }
 
+/* Constraints that a whole path would have to be held against: refused, never overlooked. */
+static void constraints(void **state)
+{
+    (void)state;
+    static const struct {
+        int nid;
+        const char *value;
+    } rows[] = {
+        {NID_name_constraints, "critical,permitted;DNS:example.test"},
+        {NID_name_constraints, "permitted;DNS:example.test"},
+        {NID_policy_constraints, "critical,requireExplicitPolicy:0"},
+        {NID_inhibit_any_policy, "critical,0"},
+        {NID_undef, NULL}, /* an unknown critical one */
+    };
+    for (size_t i = 0; i < TD_NITEMS(rows); i++) {
+        struct fake_pki p = {.root = pki.root};
+        p.sub = fake_ca_new("Bound Sub CA", &pki.root, "critical,CA:TRUE,pathlen:0",
+                            "critical,keyCertSign", FAKE_NOW + FAKE_DAY);
+        if (rows[i].value)
+            fake_ext(p.sub.cert, pki.root.cert, rows[i].nid, rows[i].value);
+        else
+            fake_raw2(p.sub.cert, "1.3.6.1.4.1.99999.1", SPAN_LIT("\x05\x00"), true);
+        fake_ok(X509_sign(p.sub.cert, pki.root.key, EVP_sha384()) > 0);
+        struct fake_leaf l = good();
+        refused(chain_of(&l, &p), "chain-untrusted");
+        fake_ca_free(&p.sub);
+    }
+    /* a root that allows end entities alone is none to verify a Sub CA with */
+    struct fake_ca root = fake_ca_new("Short Root", NULL, "critical,CA:TRUE,pathlen:0",
+                                      "critical,keyCertSign", FAKE_NOW + FAKE_DAY);
+    struct span pem = fake_pem(root.cert, &arena);
+    struct attest_roots *r = NULL;
+    assert_int_equal(attest_roots_new(&pem, 1, &r, NULL), TD_INVAL);
+    fake_ca_free(&root);
+}
+
+/* A Sub CA signed by SHA-1, or with a duplicate extension, is no link. */
+static void weak_sub_cas(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fake_pki p = {.root = pki.root};
+        p.sub = fake_ca_new("Weak Sub CA", &pki.root, "critical,CA:TRUE,pathlen:0",
+                            "critical,keyCertSign", FAKE_NOW + FAKE_DAY);
+        if (i == 1)
+            fake_ext(p.sub.cert, pki.root.cert, NID_basic_constraints, "critical,CA:TRUE");
+        fake_ok(X509_sign(p.sub.cert, pki.root.key, i == 0 ? EVP_sha1() : EVP_sha384()) > 0);
+        struct fake_leaf l = good();
+        refused(chain_of(&l, &p), "chain-untrusted");
+        fake_ca_free(&p.sub);
+    }
+}
+
 static void formats(void **state)
 {
     (void)state;
@@ -396,9 +449,10 @@ static void real_leaf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(chains),
-        cmocka_unit_test(sub_cas), cmocka_unit_test(formats), cmocka_unit_test(objects),
-        cmocka_unit_test(cache),   cmocka_unit_test(anchors), cmocka_unit_test(real_leaf),
+        cmocka_unit_test(accepts), cmocka_unit_test(refuses),     cmocka_unit_test(chains),
+        cmocka_unit_test(sub_cas), cmocka_unit_test(constraints), cmocka_unit_test(weak_sub_cas),
+        cmocka_unit_test(formats), cmocka_unit_test(objects),     cmocka_unit_test(cache),
+        cmocka_unit_test(anchors), cmocka_unit_test(real_leaf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -58,8 +58,8 @@ static void json(void **state)
 static void escapes(void **state)
 {
     (void)state;
-    static const char *const values[] = {"\xc2\x9b"
-                                         "31m",
+    static const char *const values[] = {("\xc2\x9b"
+                                          "31m"),
                                          "\xe2\x80\xa8",
                                          "\xe2\x80\xae",
                                          "\x7f",

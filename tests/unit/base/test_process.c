@@ -224,8 +224,8 @@ static void metrics(void **state)
     buf_init(&b, 65536);
     assert_int_equal(metrics_render(&b), TD_OK);
     static const char *const lines[] = {
-        "# HELP testudo_http_requests_total Requests answered\n"
-        "# TYPE testudo_http_requests_total counter\ntestudo_http_requests_total 5\n",
+        ("# HELP testudo_http_requests_total Requests answered\n"
+         "# TYPE testudo_http_requests_total counter\ntestudo_http_requests_total 5\n"),
         "# TYPE testudo_http_connections gauge\ntestudo_http_connections 6\n",
         "# TYPE testudo_http_request_seconds histogram\n",
         "\ntestudo_http_request_seconds_bucket{le=\"0.0001\"} 3\n",

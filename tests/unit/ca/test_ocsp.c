@@ -1,6 +1,7 @@
 /* OCSP: which status, which error, and the HTTP around it. */
 #include "ca_test.h"
 
+#include "acme/ca/ca_int.h"
 #include "mdm/base/b64.h"
 #include "mdm/base/hex.h"
 #include "mdm/base/limits.h"
@@ -151,6 +152,36 @@ static void test_good_revoked_unknown(void **state)
         assert_int_equal(cert_status(ans, id), 0x82);
         assert_int_equal(age, 0);
     }
+}
+
+/* Without waiting: only what the cache holds, and never a stale status of it. */
+static void test_no_wait(void **state)
+{
+    struct fixture *f = *state;
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    struct ca_record r;
+    struct ca_ocsp_answer ans;
+    int64_t age;
+    issue(f, "NOWAIT1", "management", KEY_P256, &a, &r);
+    add_record(f, &r);
+    struct span id = certid(&a, ca_issuing(f->ca), DIGEST_SHA1, r.serial);
+    struct span q = ask_for(&a, f, DIGEST_SHA1, r.serial, none);
+    assert_false(ca_ocsp_try(f->ca, q, &a, &ans));
+    struct span signed_ = ca_ocsp(f->ca, q, &a, &age);
+    assert_true(ca_ocsp_try(f->ca, q, &a, &ans));
+    assert_true(span_eq(ans.der, signed_));
+    assert_true(ans.cacheable);
+    struct span nonce = SPAN_LIT("0123456789abcdef");
+    assert_false(ca_ocsp_try(f->ca, ask_for(&a, f, DIGEST_SHA1, r.serial, nonce), &a, &ans));
+    assert_int_equal(revoke_device(f, "NOWAIT1"), 1);
+    assert_false(ca_ocsp_try(f->ca, q, &a, &ans));
+    assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), 0xa1);
+    assert_true(ca_ocsp_try(f->ca, q, &a, &ans));
+    assert_int_equal(cert_status(ans.der, id), 0xa1);
+    /* an error needs nobody */
+    assert_true(ca_ocsp_try(f->ca, SPAN_LIT("\x30"), &a, &ans));
+    assert_int_equal(status_of(ans.der), 1);
 }
 
 static void test_nonce(void **state)
@@ -580,6 +611,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_revoked_unknown),
+        cmocka_unit_test(test_no_wait),
         cmocka_unit_test(test_nonce),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_post),

@@ -215,7 +215,7 @@ static void test_issue(void **state)
 /* --- ClientIdentifiers --- */
 
 struct cid {
-    enum { ADD, CLAIM, CONSUME, CANCEL, CLEAN } op;
+    enum { ADD, CLAIM, CHECK, CONSUME, CANCEL, CLEAN } op;
     const char *id, *serial, *profile, *order;
     int64_t now, expires;
     enum td_err e;
@@ -233,12 +233,14 @@ static enum td_err cid_fn(struct tx *tx, void *ctx, struct errinfo *ei)
         e = client_id_add(tx, c->id, c->serial, c->profile, c->now, c->expires, ei);
     else if (c->op == CLAIM)
         e = client_id_claim(tx, c->id, c->profile, c->order, c->now, &a, &got, ei);
+    else if (c->op == CHECK)
+        e = client_id_check(tx, c->order, ei);
     else if (c->op == CONSUME)
         e = client_id_consume(tx, c->order, c->now, ei);
     else if (c->op == CANCEL)
         e = client_id_cancel(tx, c->serial, c->now, ei);
     else if (c->op == CLEAN)
-        e = client_id_clean(tx, c->now, 10, ei);
+        e = client_id_clean(tx, c->now, 10, NULL, ei);
     bool told = e == TD_OK || (c->reason && strcmp(c->reason, "client-id-unknown") != 0);
     if (c->op == CLAIM && told)
         assert_string_equal(got.serial, c->serial);
@@ -261,11 +263,19 @@ static void test_client_ids(void **state)
         {CLAIM, "id-a", "SER1", "management", "o1", 199, 0, TD_OK, NULL},
         {CLAIM, "id-a", "SER1", "management", "o2", 199, 0, TD_FORBIDDEN, "client-id-used"},
         {CLAIM, "id-a", "SER1", "management", "o1", 199, 0, TD_FORBIDDEN, "client-id-used"},
+        {CHECK, NULL, NULL, NULL, "o9", 199, 0, TD_FORBIDDEN, "client-id-ended"},
+        {CHECK, NULL, NULL, NULL, "o1", 199, 0, TD_OK, NULL},
         {CONSUME, NULL, NULL, NULL, "o1", 199, 0, TD_OK, NULL},
         {CONSUME, NULL, NULL, NULL, "o1", 199, 0, TD_REPLAY, "client-id-used"},
+        {CHECK, NULL, NULL, NULL, "o1", 199, 0, TD_FORBIDDEN, "client-id-ended"},
         {CANCEL, NULL, "SER1", NULL, NULL, 150, 0, TD_OK, NULL},
         {CLAIM, "id-b", "SER1", "management", "o3", 150, 0, TD_FORBIDDEN, "client-id-expired"},
         {CLAIM, "id-c", "SER2", "management", "o4", 150, 0, TD_OK, NULL}, /* another's stays */
+        /* the device leaves behind the claim, and behind the identifier's own expiry */
+        {CHECK, NULL, NULL, NULL, "o4", 150, 0, TD_OK, NULL},
+        {CANCEL, NULL, "SER2", NULL, NULL, 250, 0, TD_OK, NULL},
+        {CHECK, NULL, NULL, NULL, "o4", 150, 0, TD_FORBIDDEN, "client-id-ended"},
+        {CONSUME, NULL, NULL, NULL, "o4", 150, 0, TD_REPLAY, "client-id-used"},
         {CLEAN, NULL, NULL, NULL, NULL, 201, 0, TD_OK, NULL},
         {CLAIM, "id-b", NULL, "management", "o5", 150, 0, TD_FORBIDDEN, "client-id-unknown"},
     };

@@ -162,6 +162,8 @@ static void test_issue_refusals(void **state)
 {
     struct channel *ch = *state;
     static uint8_t zero[64];
+    static const uint8_t x25519[44] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b,
+                                       0x65, 0x6e, 0x03, 0x21, 0x00, 9};
     uint8_t trailing[200];
     struct span good = ch->spki[KEY_P256];
     memcpy(trailing, good.p, good.n);
@@ -197,6 +199,7 @@ static void test_issue_refusals(void **state)
          NULL},
         {SPAN_LIT("management"), SPAN_LIT("X1"), span_of(trailing, good.n + 1), true, TD_PARSE,
          NULL},
+        {SPAN_LIT("management"), SPAN_LIT("X1"), SPAN_ARR(x25519), true, TD_UNSUPPORTED, NULL},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         struct signer_msg m = good_issue(ch, 200 + i);

@@ -93,6 +93,18 @@ static FX_UNUSED enum td_err fx_cert_lookup(void *ctx, struct tx *tx,
     return err_set(ei, TD_NOTFOUND, "no such certificate");
 }
 
+static FX_UNUSED enum td_err fx_supersede(void *ctx, struct tx *tx,
+                                          const uint8_t sha256[static SHA256_SIZE], int64_t now,
+                                          struct errinfo *ei)
+{
+    struct fx *f = ctx;
+    (void)tx, (void)now, (void)ei;
+    for (size_t i = 0; i < TD_NITEMS(f->certs) && f->certs[i].serial; i++)
+        if (f->certs[i].byte == sha256[0])
+            f->certs[i].revoked = true;
+    return TD_OK;
+}
+
 static FX_UNUSED enum td_err fx_listed(void *ctx, struct tx *tx, const char *serial,
                                        struct errinfo *ei)
 {
@@ -144,7 +156,10 @@ static FX_UNUSED void fx_open_core(struct fx *f)
         .store = f->store,
         .clock = &f->clock.clock,
         .rng = &rng_system,
-        .ops = {.ctx = f, .cert_lookup = fx_cert_lookup, .device_listed = fx_listed},
+        .ops = {.ctx = f,
+                .cert_lookup = fx_cert_lookup,
+                .device_listed = fx_listed,
+                .cert_supersede = fx_supersede},
         .push = {.ctx = &f->push, .send = fx_push_send},
         .topic = FX_TOPIC,
         .enrollment_profile = FX_PROFILE,

@@ -197,6 +197,9 @@ static void reenrolment_resets(void **state)
     refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN, "cert-not-pinned");
     refused(f, fx_checkin(f, 'a', "TokenUpdate", FX_TOKEN(FX_UDID_A)), TD_FORBIDDEN,
             "cert-not-pinned");
+    /* and cannot take the enrolment back */
+    refused(f, fx_checkin(f, 'a', "Authenticate", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN,
+            "cert-revoked");
     /* not enrolled: no command can be queued (MB-60); a session is empty (MB-23) */
     struct plist *cmd = plist_new_dict(&f->a);
     char got[37];
@@ -208,6 +211,67 @@ static void reenrolment_resets(void **state)
     assert_int_equal(fx_connect(f, 'c', FX_UDID_A, "Idle", NULL), TD_OK);
     assert_null(fx_reply(f, NULL));
     assert_int_equal(fx_enrollment(f, "SERIALA").enrolled_at, FX_NOW + 10);
+}
+
+/* A new main board: the same serial with another UDID. The enrolment it replaces ends (MB-13): no
+ * certificate and no queue lives on beside the new ones. */
+static void another_udid(void **state)
+{
+    struct fx *f = *state;
+    fx_enrol_a(f);
+    const char *uuid = fx_queue(f, "EraseDevice");
+    f->clock.at += 10;
+    assert_int_equal(fx_checkin(f, 'c', "Authenticate", FX_AUTH("NEW-BOARD")), TD_OK);
+    assert_int_equal(fx_checkin(f, 'c', "TokenUpdate", FX_TOKEN("NEW-BOARD")), TD_OK);
+    assert_string_equal(fx_enrollment(f, "SERIALA").id, "NEW-BOARD");
+    assert_string_equal(fx_command(f, "SERIALA", uuid).state, "cancelled"); /* history stays */
+    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN, "cert-not-pinned");
+    refused(f, fx_checkin(f, 'a', "Authenticate", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN,
+            "cert-revoked");
+    assert_int_equal(fx_connect(f, 'c', "NEW-BOARD", "Idle", NULL), TD_OK);
+    assert_null(fx_reply(f, NULL));
+}
+
+/* Nobody attests a UDID. Whoever claims another's holds it only while he is enrolled: the one it
+ * belongs to is not locked out for good. */
+static void udid_claimed(void **state)
+{
+    struct fx *f = *state;
+    struct core_command *list;
+    fx_enrol_a(f);
+    fx_queue(f, "SecurityInfo");
+    refused(f, fx_checkin(f, 'b', "Authenticate", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN,
+            "udid-other-serial");
+    fx_leave_a(f);
+    assert_int_equal(fx_checkin(f, 'b', "Authenticate", FX_AUTH(FX_UDID_A)), TD_OK);
+    assert_string_equal(fx_enrollment(f, "SERIALB").id, FX_UDID_A);
+    assert_int_equal(fx_commands(f, "SERIALB", &list), 0); /* nothing of the other's */
+    refused(f, fx_connect(f, 'a', FX_UDID_A, "Idle", NULL), TD_FORBIDDEN, "cert-not-pinned");
+    assert_int_equal(fx_checkin(f, 'b', "TokenUpdate", FX_TOKEN(FX_UDID_A)), TD_OK);
+    assert_int_equal(fx_connect(f, 'b', FX_UDID_A, "Idle", NULL), TD_OK);
+    assert_null(fx_reply(f, NULL));
+}
+
+/* MB-26: who signs with a certificate of his own making is refused before his bytes are parsed, and
+ * leaves one row a minute, whatever he sends. */
+static void strangers_signature(void **state)
+{
+    struct fx *f = *state;
+    struct attempt *t;
+    for (char c = '0'; c <= '9'; c++) {
+        struct core_ident id = fx_ident(c);
+        id.how = "signature";
+        f->ei = (struct errinfo){0};
+        refused(f, core_checkin(f->core, &id, SPAN_LIT("x"), &f->a, &f->reply, &f->ei),
+                TD_FORBIDDEN, "cert-unknown");
+    }
+    assert_int_equal(fx_attempts(f, NULL, &t), 1);
+    struct core_ident id = fx_ident('a');
+    id.how = "signature";
+    f->cert_fault = TD_DB; /* a fault of ours is no refusal (MB-2) */
+    assert_int_equal(core_connect(f->core, &id, SPAN_LIT("x"), &f->a, &f->reply, &f->ei), TD_DB);
+    f->cert_fault = TD_OK;
+    assert_int_equal(core_connect(f->core, &id, SPAN_LIT("x"), &f->a, &f->reply, &f->ei), TD_PARSE);
 }
 
 /* The columns that no view shows. */
@@ -474,12 +538,26 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
     const struct CMUnitTest tests[] = {
-        T(enrols),          T(refusals),          T(our_faults),
-        T(limiter),         T(pinning),           T(retry_is_no_reset),
-        T(check_out),       T(revoked),           T(reenrolment_resets),
-        T(token_updates),   T(user_channel),      T(awaiting_configuration),
-        T(bootstrap_token), T(while_leaving),     T(token_update_malformed),
-        T(bad_bodies),      T(back_from_leaving),
+        T(enrols),
+        T(refusals),
+        T(our_faults),
+        T(limiter),
+        T(pinning),
+        T(retry_is_no_reset),
+        T(check_out),
+        T(revoked),
+        T(reenrolment_resets),
+        T(token_updates),
+        T(user_channel),
+        T(awaiting_configuration),
+        T(bootstrap_token),
+        T(while_leaving),
+        T(token_update_malformed),
+        T(bad_bodies),
+        T(back_from_leaving),
+        T(another_udid),
+        T(udid_claimed),
+        T(strangers_signature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

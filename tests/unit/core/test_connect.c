@@ -280,6 +280,31 @@ static void our_faults(void **state)
     step(f, "Idle", NULL, a);
 }
 
+/* On a thread that may not wait nothing is written: no command given out, no refusal recorded. */
+static void no_wait(void **state)
+{
+    struct fx *f = *state;
+    static const char idle[] = FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("Status", "Idle") FX_TAIL;
+    static const char done[] =
+        FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("Status", "Acknowledged") FX_TAIL;
+    struct core_ident a = fx_ident('a'), stranger = fx_ident('z');
+    a.no_wait = stranger.no_wait = true;
+    fx_enrol_a(f);
+    assert_int_equal(core_connect(f->core, &a, span_str(idle), &f->a, &f->reply, &f->ei), TD_OK);
+    assert_int_equal(f->reply.n, 0);
+    const char *uuid = fx_queue(f, "SecurityInfo");
+    assert_int_equal(core_connect(f->core, &a, span_str(idle), &f->a, &f->reply, &f->ei), TD_AGAIN);
+    assert_string_equal(fx_command(f, "SERIALA", uuid).state, "queued");
+    assert_int_equal(core_connect(f->core, &a, span_str(done), &f->a, &f->reply, &f->ei), TD_AGAIN);
+    assert_int_equal(core_connect(f->core, &a, span_str("x"), &f->a, &f->reply, &f->ei), TD_AGAIN);
+    assert_int_equal(core_connect(f->core, &a, span_str("<Idle"), &f->a, &f->reply, &f->ei),
+                     TD_AGAIN);
+    assert_int_equal(core_connect(f->core, &a, span_str(""), &f->a, &f->reply, &f->ei), TD_AGAIN);
+    assert_int_equal(core_connect(f->core, &stranger, span_str(idle), &f->a, &f->reply, &f->ei),
+                     TD_AGAIN);
+    step(f, "Idle", NULL, uuid);
+}
+
 /* A crash between two commands loses neither (ARCHITECTURE rule 6). */
 static void restart(void **state)
 {
@@ -331,9 +356,10 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
     const struct CMUnitTest tests[] = {
-        T(in_order), T(not_now),       T(not_now_push),  T(unknown_things), T(foreign_uuid),
-        T(leaving),  T(leaving_error), T(leaving_early), T(our_faults),     T(undecodable),
-        T(restart),  T(last_seen),     T(odd_reports),
+        T(in_order),     T(not_now),     T(not_now_push),  T(unknown_things),
+        T(foreign_uuid), T(leaving),     T(leaving_error), T(leaving_early),
+        T(our_faults),   T(undecodable), T(no_wait),       T(last_seen),
+        T(odd_reports),  T(restart),     T(last_seen),     T(odd_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

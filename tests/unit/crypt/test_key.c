@@ -330,22 +330,36 @@ static void test_refs(void **state)
     assert_null(key_ref(NULL));
 }
 
+/* Types that OpenSSL alone knows can be shown, never asked for. */
+static void test_spki_known(void **state)
+{
+    (void)state;
+    uint8_t x25519[44] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b,
+                          0x65, 0x6e, 0x03, 0x21, 0x00, 9};
+    key_auto *other = NULL, *k = NULL, *same = NULL, *none = NULL;
+    assert_int_equal(key_from_spki(SPAN_ARR(x25519), &other, NULL), TD_OK);
+    assert_int_equal(key_type(other), KEY_OTHER);
+    assert_int_equal(key_from_spki_known(SPAN_ARR(x25519), &none, NULL), TD_UNSUPPORTED);
+    arena_auto a;
+    arena_init(&a, 65536);
+    struct span spki;
+    assert_int_equal(key_generate(KEY_P256, &k, NULL), TD_OK);
+    assert_int_equal(key_spki(k, &a, &spki, NULL), TD_OK);
+    assert_int_equal(key_from_spki_known(spki, &same, NULL), TD_OK);
+    assert_true(key_equal(k, same));
+    assert_int_equal(key_from_spki_known(span_sub(spki, 0, spki.n - 1), &none, NULL), TD_PARSE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generate_spki),
-        cmocka_unit_test(test_sign_verify),
-        cmocka_unit_test(test_sign_arena_full),
-        cmocka_unit_test(test_ed25519),
-        cmocka_unit_test(test_from_ec),
-        cmocka_unit_test(test_spki_compressed),
-        cmocka_unit_test(test_spki_bad),
-        cmocka_unit_test(test_from_rsa),
-        cmocka_unit_test(test_pem),
-        cmocka_unit_test(test_pem_buffer_full),
-        cmocka_unit_test(test_public_key_cannot_sign),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_spki_known),      cmocka_unit_test(test_generate_spki),
+        cmocka_unit_test(test_sign_verify),     cmocka_unit_test(test_sign_arena_full),
+        cmocka_unit_test(test_ed25519),         cmocka_unit_test(test_from_ec),
+        cmocka_unit_test(test_spki_compressed), cmocka_unit_test(test_spki_bad),
+        cmocka_unit_test(test_from_rsa),        cmocka_unit_test(test_pem),
+        cmocka_unit_test(test_pem_buffer_full), cmocka_unit_test(test_public_key_cannot_sign),
+        cmocka_unit_test(test_threads),         cmocka_unit_test(test_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

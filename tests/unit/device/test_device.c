@@ -10,6 +10,7 @@ struct call {
     const char *path, *content_type, *body, *signature;
     struct span peer;
     bool proxy;
+    bool no_wait;
 };
 
 static const struct route *route_of(const char *path)
@@ -40,6 +41,7 @@ static struct resp call(struct fx *f, const struct call *c)
                       .peer_addr = "192.0.2.1",
                       .id = "r",
                       .arena = &f->a,
+                      .no_wait = c->no_wait,
                       .ctx = web};
     struct resp resp;
     resp_init(&resp, &f->a, 1 << 20);
@@ -100,6 +102,33 @@ static void by_certificate(void **state)
     assert_string_equal(r.content_type, "application/xml");
     assert_non_null(strstr(buf_cstr(&r.body), uuid));
     resp_free(&r);
+}
+
+/* Without waiting: an Idle by certificate with nothing queued, and nothing else. */
+static void no_wait(void **state)
+{
+    struct fx *f = *state;
+    struct span der = cert(f);
+    expect(f, &(struct call){"/mdm/checkin", CHECKIN, auth, .peer = der}, 200, NULL);
+    expect(f, &(struct call){"/mdm/checkin", CHECKIN, token, .peer = der}, 200, NULL);
+    const struct call cases[] = {
+        {"/mdm/connect", REPORT, idle, .peer = der},
+        {"/mdm", REPORT, idle, .peer = der, .proxy = true},
+        {"/mdm", CHECKIN, token, .peer = der},
+        {"/mdm/connect", REPORT, idle, .proxy = true},
+        {"/mdm/connect", REPORT, idle, .peer = der, .signature = "AAAA"},
+        {"/mdm/connect", REPORT, "x", .peer = der},
+    };
+    for (size_t i = 0; i < TD_NITEMS(cases); i++) {
+        struct call c = cases[i];
+        c.no_wait = true;
+        struct resp r = call(f, &c);
+        if (r.status != (i < 2 ? 200 : 503))
+            fail_msg("case %zu: %d", i, r.status);
+        if (i >= 2)
+            assert_string_equal(buf_cstr(&r.body), "AGAIN\n");
+        resp_free(&r);
+    }
 }
 
 static void combined(void **state)
@@ -243,8 +272,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
     const struct CMUnitTest tests[] = {
-        T(by_certificate), T(combined),  T(by_signature),
-        T(refusals),       T(never_401), T(signature_limit),
+        T(by_certificate), T(no_wait),  T(by_signature), T(by_certificate),  T(combined),
+        T(by_signature),   T(refusals), T(never_401),    T(signature_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ struct world {
     struct gate gate;
     atomic_int smuggled, echoed, verified;
     atomic_int authorized;
+    atomic_int tried, waited; /* by h_try */
 };
 
 static inline void gate_wait(struct gate *g)
@@ -132,6 +133,21 @@ static inline enum td_err h_big(const struct req *r, struct resp *resp, struct e
     return TD_OK;
 }
 
+/* "later" needs a worker; everything else is answered wherever it runs. */
+static inline enum td_err h_try(const struct req *r, struct resp *resp, struct errinfo *ei)
+{
+    struct world *w = r->ctx;
+    atomic_fetch_add(r->no_wait ? &w->tried : &w->waited, 1);
+    if (r->no_wait && span_eq_str(r->params[0], "later")) {
+        (void)resp_header(resp, "X-First", "yes");
+        (void)resp_body(resp, 404, "text/html", SPAN_LIT("half an answer"));
+        return err_reason(ei, TD_AGAIN, "first", "of the first run");
+    }
+    if (span_eq_str(r->params[0], "never"))
+        return TD_AGAIN;
+    return resp_body(resp, 200, "text/plain", r->no_wait ? SPAN_LIT("tried") : SPAN_LIT("waited"));
+}
+
 #define ANY (REQ_ON_PUBLIC | REQ_ON_DEVICE | REQ_ON_STATUS)
 static const struct route test_routes[] = {
     {REQ_GET | REQ_HEAD | REQ_POST, ANY, "/echo", ROUTE_OPEN, NULL, 4096, ROUTE_INLINE, h_echo,
@@ -149,6 +165,8 @@ static const struct route test_routes[] = {
     {REQ_GET, ANY, "/fail/{how}", ROUTE_OPEN, NULL, 0, 0, h_fail, NULL, "fails"},
     {REQ_GET | REQ_POST, ANY, "/token", ROUTE_TOKEN, "x:read", 1048576, 0, h_echo, NULL, "token"},
     {REQ_GET, ANY, "/peer", ROUTE_DEVICE, NULL, 0, 0, h_peer, NULL, "peer"},
+    {REQ_GET | REQ_POST, ANY, "/try/{how}", ROUTE_OPEN, NULL, 8192, ROUTE_TRY, h_try, NULL, "try"},
+    {REQ_GET, ANY, "/trytoken/{how}", ROUTE_TOKEN, "x:read", 0, ROUTE_TRY, h_try, NULL, "try"},
     {REQ_GET, ANY, "/big", ROUTE_OPEN, NULL, 0, 0, h_big, NULL, "1 MiB"},
 };
 

@@ -84,6 +84,45 @@ static void test_answers(void **state)
 }
 
 /* The limit of a body and one over, with a length and chunked, on both kinds of route. */
+/* ROUTE_TRY: on the event thread first, and anew on a worker when the handler has to wait. */
+static void test_try(void **state)
+{
+    (void)state;
+    struct server *s = server_new();
+    server_start(s);
+    static const struct {
+        const char *req;
+        size_t body;
+        int status;
+        const char *has;
+        int tried, waited;
+    } cases[] = {
+        {"GET /try/now" HOST "\r\n", 0, 200, "\r\n\r\ntried", 1, 0},
+        {"GET /try/later" HOST "\r\n", 0, 200, "\r\n\r\nwaited", 1, 1},
+        {"GET /try/never" HOST "\r\n", 0, 503, "application/problem+json", 1, 1},
+        {"POST /try/now" HOST "Content-Length: 4096\r\n\r\n", 4096, 200, "tried", 1, 0},
+        {"POST /try/now" HOST "Content-Length: 4097\r\n\r\n", 4097, 200, "waited", 0, 1},
+        {"GET /trytoken/now" HOST "Authorization: Bearer good\r\n\r\n", 0, 200, "waited", 0, 1},
+        {"GET /trytoken/now" HOST "\r\n", 0, 401, "Bearer", 0, 0},
+    };
+    for (size_t i = 0; i < TD_NITEMS(cases); i++) {
+        char req[8192];
+        size_t n = strlen(cases[i].req);
+        memcpy(req, cases[i].req, n);
+        memset(req + n, 'x', cases[i].body);
+        req[n + cases[i].body] = 0;
+        atomic_store(&s->w.tried, 0);
+        atomic_store(&s->w.waited, 0);
+        const char *out = ask(s, req);
+        if (status_of(out) != cases[i].status || !strstr(out, cases[i].has) ||
+            strstr(out, "X-First") || strstr(out, "half") || strstr(out, "of the first run"))
+            fail_msg("%s\ngave\n%s", cases[i].req, out);
+        assert_int_equal(atomic_load(&s->w.tried), cases[i].tried);
+        assert_int_equal(atomic_load(&s->w.waited), cases[i].waited);
+    }
+    http_stop(s->w.http);
+}
+
 static void test_body_limits(void **state)
 {
     (void)state;
@@ -445,6 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_try),
         cmocka_unit_test(test_body_limits),
         cmocka_unit_test(test_token_before_large_body),
         cmocka_unit_test(test_expect_continue),

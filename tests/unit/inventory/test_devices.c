@@ -187,24 +187,25 @@ static void test_rev(void **state)
         enum td_err want;
         int64_t rev;
     } steps[] = {
-        {"a", 1, TD_CONFLICT, 0}, /* not there yet */
-        {"a", 0, TD_OK, 1},       /* create only */
-        {"a", 0, TD_CONFLICT, 0}, /* again */
-        {"a", -1, TD_OK, 1},      /* equal: nothing changes */
-        {"a", 1, TD_OK, 1},       /* equal, with the right rev */
-        {"b", 1, TD_OK, 2},       /* seen and changed */
-        {"c", 1, TD_CONFLICT, 0}, /* seen before the change */
-        {"c", 3, TD_CONFLICT, 0}, /* from the future */
-        {"c", -1, TD_OK, 3},      /* whatever is there */
-        {"", -1, TD_OK, 4},       /* emptied */
-        {NULL, -1, TD_OK, 4},     /* NULL is empty */
+        {"a", 1, TD_CONFLICT, 0},             /* not there yet */
+        {"a", INV_IF_LISTED, TD_CONFLICT, 0}, /* nor is there anything to change */
+        {"a", 0, TD_OK, 1},                   /* create only */
+        {"a", 0, TD_CONFLICT, 0},             /* again */
+        {"a", -1, TD_OK, 1},                  /* equal: nothing changes */
+        {"a", 1, TD_OK, 1},                   /* equal, with the right rev */
+        {"b", 1, TD_OK, 2},                   /* seen and changed */
+        {"c", 1, TD_CONFLICT, 0},             /* seen before the change */
+        {"c", 3, TD_CONFLICT, 0},             /* from the future */
+        {"c", -1, TD_OK, 3},                  /* whatever is there */
+        {"", INV_IF_LISTED, TD_OK, 4},        /* emptied */
+        {NULL, -1, TD_OK, 4},                 /* NULL is empty */
     };
     for (size_t i = 0; i < TD_NITEMS(steps); i++) {
         struct errinfo ei = {0};
         int64_t rev = 0;
         bool created = false;
         enum td_err e = put("S1", steps[i].name, steps[i].if_match, &rev, &created, &ei);
-        if (e != steps[i].want || rev != steps[i].rev || created != (i == 1))
+        if (e != steps[i].want || rev != steps[i].rev || created != (i == 2))
             fail_msg("step %zu: %s rev %d", i, err_name(e), (int)rev);
         if (e == TD_CONFLICT)
             assert_int_equal(ei.http, 412);

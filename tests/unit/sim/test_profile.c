@@ -14,8 +14,9 @@
 #define ACME_REST                                                                                  \
     I("KeySize", "384")                                                                            \
     B("HardwareBound", "true")                                                                     \
-    B("Attest", "true") "<key>Subject</key><array/"                                                \
-                        ">"
+    B("Attest", "true")                                                                            \
+    "<key>Subject</key><array/"                                                                    \
+    ">"
 #define MDM                                                                                        \
     COMMON("com.apple.mdm")                                                                        \
     S("PayloadUUID", "U-MDM")                                                                      \

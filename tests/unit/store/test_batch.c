@@ -285,11 +285,14 @@ static void test_readers_busy(void **state)
         ;
     int64_t n;
     assert_int_equal(store_read(store, t_count_fn, &n, NULL), TD_BUSY);
+    assert_int_equal(store_try_read(store, t_count_fn, &n, NULL), TD_BUSY);
     assert_int_equal(store_ping(store, NULL), TD_BUSY);
     put(1); /* writes go on */
     sem_post(&g.go);
     pthread_join(c.thread, NULL);
     assert_int_equal(c.e, TD_OK);
+    assert_int_equal(store_try_read(store, t_count_fn, &n, NULL), TD_OK);
+    assert_int_equal(n, 1);
     assert_int_equal(store_read(store, t_count_fn, &n, NULL), TD_OK);
     assert_int_equal(n, 1);
 }
