@@ -1,6 +1,7 @@
 #include "acme/signer/issue.h"
 
 #include "mdm/base/limits.h"
+#include "mdm/base/str.h"
 #include "mdm/crypt/cms.h"
 
 void issuer_init(struct issuer *is, const struct cadir *ca, struct audit_log *audit,
@@ -67,7 +68,7 @@ enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, st
     const struct profile *p = profile_find(m->profile);
     if (!p || !p->remote)
         return err_reason(ei, TD_UNSUPPORTED, "profile-unknown", "no such certificate profile");
-    if (!profile_device_serial_valid(m->device_serial))
+    if (!str_device_serial(m->device_serial))
         return err_reason(ei, TD_INVAL, "device-serial", "the device's serial number is not valid");
     if (p->attested && all_zero(m->evidence_sha256, SHA256_SIZE))
         return err_reason(ei, TD_FORBIDDEN, "evidence-missing",

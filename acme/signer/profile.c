@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "mdm/base/limits.h"
+#include "mdm/base/str.h"
 
 #define OID_SERVER_AUTH "1.3.6.1.5.5.7.3.1"
 #define OID_CLIENT_AUTH "1.3.6.1.5.5.7.3.2"
@@ -84,16 +85,6 @@ void profile_spec(const struct profile *p, const struct cadir_conf *conf,
 static bool alnum(uint8_t c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-bool profile_device_serial_valid(struct span s)
-{
-    if (s.n == 0 || s.n > LIMIT_SERIAL || !alnum(s.p[0]))
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (!alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.' && s.p[i] != '_')
-            return false;
-    return true;
 }
 
 /* One label of a host name: letters, digits and inner hyphens (RFC 1123 section 2.1). */
@@ -192,7 +183,7 @@ static enum td_err lint_names(const struct x509_spec *s, const struct cert *issu
         return err_set(ei, TD_INVAL, "the organisation is empty");
     if (s->cn && (!*s->cn || strlen(s->cn) > CN_MAX))
         return err_set(ei, TD_INVAL, "the common name is empty or longer than %d bytes", CN_MAX);
-    if (s->san_permanent_id && !profile_device_serial_valid(span_str(s->san_permanent_id)))
+    if (s->san_permanent_id && !str_device_serial(span_str(s->san_permanent_id)))
         return err_reason(ei, TD_INVAL, "device-serial", "the device's serial number is not valid");
     for (const char *const *n = s->san_dns; n && *n; n++)
         if (!profile_host_valid(*n))

@@ -36,10 +36,6 @@ struct profile_subject {
 void profile_spec(const struct profile *p, const struct cadir_conf *conf,
                   const struct profile_subject *s, struct x509_spec *ret);
 
-/* Whether a device's serial number may stand in a certificate: 1..LIMIT_SERIAL of A-Z a-z 0-9 and
- * "-._", beginning with a letter or digit. */
-bool profile_device_serial_valid(struct span s);
-
 /* Whether the text may stand in a SAN as dNSName (a leading "*." is allowed) or iPAddress. */
 bool profile_host_valid(const char *s);
 

@@ -1,5 +1,7 @@
 #include "mdm/base/str.h"
 
+#include "mdm/base/limits.h"
+
 static uint8_t lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
@@ -53,4 +55,19 @@ int str_hexdigit(uint8_t c)
     if (c >= 'A' && c <= 'F')
         return c - 'A' + 10;
     return -1;
+}
+
+static bool alnum(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+bool str_device_serial(struct span s)
+{
+    if (s.n == 0 || s.n > LIMIT_SERIAL || !alnum(s.p[0]))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (!alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.' && s.p[i] != '_')
+            return false;
+    return true;
 }

@@ -17,4 +17,9 @@ struct span str_cut(struct span *rest, char sep);
 /* The value of a hexadecimal digit, or -1. */
 int str_hexdigit(uint8_t c);
 
+/* A device's serial number as we list and certify it: 1 to LIMIT_SERIAL letters, digits, '-', '.'
+ * and
+ * '_', the first a letter or digit. Apple's are letters and digits. */
+bool str_device_serial(struct span s);
+
 #endif

@@ -1,6 +1,7 @@
 #include "mdm/inventory/devices.h"
 
 #include "mdm/base/limits.h"
+#include "mdm/base/str.h"
 #include "mdm/base/utf8.h"
 #include "mdm/inventory/import.h"
 #include "mdm/store/audit.h"
@@ -47,12 +48,7 @@ const struct store_stmts inventory_stmts = {stmts, INV_STMTS};
 
 bool inv_serial_valid(struct span s)
 {
-    if (s.n == 0 || s.n > LIMIT_SERIAL)
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("/%\\\"'`", s.p[i]))
-            return false;
-    return true;
+    return str_device_serial(s);
 }
 
 bool inv_text_valid(struct span s)

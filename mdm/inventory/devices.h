@@ -33,7 +33,7 @@ struct inventory {
     struct rng *rng;
 };
 
-/* 1..LIMIT_SERIAL printable ASCII characters without space, '/', '%', '\\' or quotes; case kept. */
+/* What str_device_serial takes: the signer certifies no other; case kept. */
 bool inv_serial_valid(struct span s);
 
 /* TD_NOTFOUND when not listed. */

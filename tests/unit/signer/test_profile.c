@@ -8,6 +8,7 @@
 
 #include "acme/signer/issue.h"
 #include "mdm/base/limits.h"
+#include "mdm/base/str.h"
 
 #define NOW INT64_C(1800000000)
 #define DAY INT64_C(86400)
@@ -175,11 +176,11 @@ static void test_device_serials(void **state)
         {SPAN_LIT("A\""), false},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++)
-        assert_int_equal(profile_device_serial_valid(rows[i].s), rows[i].valid);
+        assert_int_equal(str_device_serial(rows[i].s), rows[i].valid);
     char text[LIMIT_SERIAL + 1];
     memset(text, 'Z', sizeof text);
-    assert_true(profile_device_serial_valid(span_of(text, LIMIT_SERIAL)));
-    assert_false(profile_device_serial_valid(span_of(text, LIMIT_SERIAL + 1)));
+    assert_true(str_device_serial(span_of(text, LIMIT_SERIAL)));
+    assert_false(str_device_serial(span_of(text, LIMIT_SERIAL + 1)));
 }
 
 static void test_hosts(void **state)
