@@ -37,11 +37,14 @@ const EVP_MD *crypt_md(enum digest_alg alg)
     return mds[alg];
 }
 
-/* True when memory ran out somewhere below: then nothing is known about what was asked. */
+/* True when memory ran out somewhere below: then nothing is known about what was asked. Empties the
+ * queue of errors. */
 static bool out_of_memory(void)
 {
-    return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
-           ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+    bool found = false;
+    for (unsigned long e; (e = ERR_get_error()) != 0;)
+        found = found || ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+    return found;
 }
 
 enum td_err crypt_fail(struct errinfo *ei, enum td_err e, const char *what)
@@ -49,7 +52,6 @@ enum td_err crypt_fail(struct errinfo *ei, enum td_err e, const char *what)
     const char *why = ERR_reason_error_string(ERR_peek_last_error());
     if (out_of_memory())
         e = TD_NOMEM;
-    ERR_clear_error();
     return why ? err_set(ei, e, "%s: %s", what, why) : err_set(ei, e, "%s", what);
 }
 

@@ -88,6 +88,17 @@ static bool set_params(X509_STORE_CTX *ctx, const struct trust_opts *o)
     return true;
 }
 
+/* OpenSSL forgets why it could not decode a key; what we can decode it can, with memory. */
+static enum td_err usable(const struct cert *c, X509 **ret, const char *what, struct errinfo *ei)
+{
+    *ret = cert_x509(c);
+    if (!*ret)
+        return crypt_fail(ei, TD_CRYPTO, what);
+    if (!X509_get0_pubkey(*ret))
+        return crypt_fail(ei, cert_key(c) ? TD_NOMEM : TD_CRYPTO, what);
+    return TD_OK;
+}
+
 enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
                          const struct cert *const *chain, size_t nchain, const struct trust_opts *o,
                          struct errinfo *ei)
@@ -99,25 +110,21 @@ enum td_err trust_verify(const struct trust *t, const struct cert *leaf,
     if (!untrusted || !ctx)
         return crypt_fail(ei, TD_NOMEM, "chain");
     for (size_t i = 0; i < nchain; i++) {
-        X509 *x = cert_x509(chain[i]);
-        if (!x)
-            return crypt_fail(ei, TD_CRYPTO, "certificate of the chain");
+        X509 *x;
+        TD_TRY(usable(chain[i], &x, "certificate of the chain", ei));
         if (sk_X509_push(untrusted, x) <= 0)
             return crypt_fail(ei, TD_NOMEM, "chain");
     }
-    X509 *x = cert_x509(leaf);
-    if (!x)
-        return crypt_fail(ei, TD_CRYPTO, "certificate");
+    X509 *x;
+    TD_TRY(usable(leaf, &x, "certificate", ei));
     if (X509_STORE_CTX_init(ctx, t->store, x, untrusted) != 1 || !set_params(ctx, o))
         return crypt_fail(ei, TD_INVAL, "verification options");
     if (X509_verify_cert(ctx) == 1)
         return TD_OK;
     int code = X509_STORE_CTX_get_error(ctx);
     int depth = X509_STORE_CTX_get_error_depth(ctx);
-    if (code == X509_V_ERR_OUT_OF_MEM) /* says nothing about the certificate */
-        return crypt_fail(ei, TD_NOMEM, "chain");
-    ERR_clear_error();
-    return err_set(ei, TD_CRYPTO, "certificate at depth %d: %s", depth,
+    enum td_err e = code == X509_V_ERR_OUT_OF_MEM ? TD_NOMEM : crypt_fail(NULL, TD_CRYPTO, "");
+    return err_set(ei, e, "certificate at depth %d: %s", depth,
                    X509_verify_cert_error_string(code));
 }
 

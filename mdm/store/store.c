@@ -224,13 +224,11 @@ enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo 
         /* cppcheck-suppress autoVariables ; off the queue before this function returns */
         s->tail = &j.next;
         s->queued++;
+        pthread_cond_signal(&s->wake); /* under the lock: store_close may free it right after */
     }
     pthread_mutex_unlock(&s->lock);
-    if (taken) {
-        pthread_cond_signal(&s->wake);
-        while (sem_wait(&j.done) != 0)
-            ; /* a signal came */
-    }
+    while (taken && sem_wait(&j.done) != 0)
+        ; /* a signal came */
     sem_destroy(&j.done);
     if (!taken)
         return err_set(ei, TD_BUSY, "the store takes no more writes now");
