@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Runs every fuzz target for a while on its corpus; a crash leaves its input beside the build.
 
-usage: fuzz.py BUILD_DIR SECONDS"""
+usage: fuzz.py BUILD_DIR SECONDS
+
+With CI set the random seed is fixed, so that a change is judged by its own doing and not by luck;
+elsewhere each run looks at other inputs."""
 import concurrent.futures
 import glob
 import os
@@ -21,6 +24,7 @@ def run(target):
     with tempfile.TemporaryDirectory() as scratch:
         command = [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
                    "-max_len=65536", f"-artifact_prefix={build}/{name}-", scratch]
+        command += ["-seed=1"] if os.environ.get("CI") else []
         command += [corpus] if os.path.isdir(corpus) else []
         done = subprocess.run(command, capture_output=True, text=True, errors="replace",
                               stdin=subprocess.DEVNULL)

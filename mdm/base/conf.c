@@ -75,8 +75,23 @@ static void *member(void *out, const struct conf_key *k)
     return (uint8_t *)out + k->offset;
 }
 
+/* A file must be able to hold the value: testudo init writes what flags and environment say, and
+ * it would read differently there (" ;" begins a comment, outer spaces go). */
+static bool fits_a_line(struct span v)
+{
+    bool space = true;
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '\n' || v.p[i] == '\r' || v.p[i] == 0 || (space && v.p[i] == ';'))
+            return false;
+        space = v.p[i] == ' ' || (v.p[i] >= '\t' && v.p[i] <= '\r');
+    }
+    return v.n == 0 || (!space && v.p[0] != ' ' && (v.p[0] < '\t' || v.p[0] > '\r'));
+}
+
 static enum td_err set_str(struct arena *a, struct span v, const char **ret)
 {
+    if (!fits_a_line(v))
+        return TD_PARSE;
     const char *s = arena_dup(a, v);
     if (!s)
         return TD_NOMEM;
@@ -87,7 +102,7 @@ static enum td_err set_str(struct arena *a, struct span v, const char **ret)
 /* "must be ..." for a value that was refused. */
 static const char *expected(const struct conf_key *k, char *text, size_t n)
 {
-    static const char *const kinds[] = {[CONF_STR] = "a string",
+    static const char *const kinds[] = {[CONF_STR] = "one line without outer spaces and ' ;'",
                                         [CONF_BOOL] = "yes or no",
                                         [CONF_INT] = "a whole number",
                                         [CONF_DURATION] = "a duration such as 90s, 10m, 12h, 30d",

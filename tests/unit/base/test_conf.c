@@ -239,6 +239,12 @@ static void bad_env_and_flags(void **state)
     } rows[] = {
         {"TESTUDO_HTTP_NOPE=1", NULL, "environment: unknown key TESTUDO_HTTP_NOPE"},
         {"TESTUDO_HTTP_TLS=maybe", NULL, "environment: http.tls must be"},
+        /* what the file could not hold: testudo init writes it there */
+        {"TESTUDO_HTTP_LISTEN=a ;b", NULL, "http.listen must be one line"},
+        {"TESTUDO_HTTP_LISTEN=;b", NULL, "http.listen must be one line"},
+        {"TESTUDO_HTTP_LISTEN=a\nb", NULL, "http.listen must be one line"},
+        {"TESTUDO_HTTP_LISTEN= a", NULL, "http.listen must be one line"},
+        {"TESTUDO_HTTP_LISTEN=a ", NULL, "http.listen must be one line"},
         {"TESTUDO_HTTP_TLS", NULL, "environment: http.tls must be"},
         {"TESTUDO_HTTP_TLS_X=1", NULL, "environment: unknown key"},
         {NULL, "--nope=1", "unknown option --nope"},
