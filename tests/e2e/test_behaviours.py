@@ -3,7 +3,6 @@ import base64
 import hashlib
 import os
 import plistlib
-import re
 import sqlite3
 import ssl
 import subprocess
@@ -26,14 +25,7 @@ class Device:
 
     def __init__(self, server, serial, state=None):
         self.server, self.serial = server, serial
-        folder = state or server.fleet_dir
-        with open(os.path.join(folder, serial + ".device"), encoding="utf-8") as f:
-            text = f.read()
-        pems = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", text, re.S)
-        self.pem = os.path.join(folder, serial + ".pem")
-        with open(self.pem, "w", encoding="ascii") as f:
-            f.write("\n".join(p.replace("\\n", "\n") for p in pems[:2]) + "\n")
-        self.udid = server.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]["udid"]
+        self.pem, self.udid = server.identity(serial, state), server.udid(serial)
 
     def put(self, path, body, kind, pem=None):
         body = body if isinstance(body, bytes) else plistlib.dumps(body)

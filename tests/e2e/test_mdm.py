@@ -1,9 +1,6 @@
 """The MDM endpoints on the wire: identity, refusals that unenrol nobody, leaving."""
-import json
 import os
 import plistlib
-import re
-import ssl
 import unittest
 
 from testudo import Server
@@ -22,23 +19,11 @@ class Mdm(unittest.TestCase):
         assert summary["enrolled"] == 4, summary
         cls.identities = {}
         for serial in ("MDM0000001", "MDM0000002", "MDM0000003", "MDM0000004"):
-            cls.identities[serial] = cls.identity(serial)
+            cls.identities[serial] = cls.server.identity(serial), cls.server.udid(serial)
 
     @classmethod
     def tearDownClass(cls):
         cls.server.__exit__(None, None, None)
-
-    @classmethod
-    def identity(cls, serial):
-        """Certificate, key and UDID of a simulated device, from its state file."""
-        with open(os.path.join(cls.server.fleet_dir, serial + ".device"), "rb") as f:
-            text = f.read().decode()
-        pems = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", text, re.S)
-        path = os.path.join(cls.server.dir, serial + ".pem")
-        with open(path, "w", encoding="ascii") as f:
-            f.write("\n".join(p.replace("\\n", "\n") for p in pems[:2]) + "\n")
-        udid = cls.server.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]["udid"]
-        return path, udid
 
     def put(self, path, message, serial=None, content_type=MDM, headers=None, raw=None):
         context = self.server.tls(self.identities[serial][0]) if serial else None

@@ -3,7 +3,6 @@ import base64
 import http.client
 import os
 import plistlib
-import re
 import socket
 import ssl
 import tempfile

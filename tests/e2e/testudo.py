@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -40,14 +41,9 @@ def wait_for(what, condition, seconds=DEADLINE):
         got = condition()
         if got:
             return got
-        select_pause(pause)
+        select.select([], [], [], pause)
         pause = min(pause * 2, 0.1)
     raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def select_pause(seconds):
-    import select
-    select.select([], [], [], seconds)
 
 
 def run(*argv, check=True, timeout=DEADLINE, **more):
@@ -252,6 +248,19 @@ class Server:
         answer = self.api("GET", f"/api/v1/devices/{serial}/certificates")
         assert answer.status == 200, answer
         return answer.json["certificates"]
+
+    def identity(self, serial, folder=None):
+        """Certificate and key of a simulated device, in one PEM file beside its state."""
+        path = os.path.join(folder or self.fleet_dir, serial)
+        with open(path + ".device", encoding="utf-8") as f:
+            pems = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", f.read(), re.S)
+        path += ".pem"
+        with open(path, "w", encoding="ascii") as f:
+            f.write("\n".join(p.replace("\\n", "\n") for p in pems[:2]) + "\n")
+        return path
+
+    def udid(self, serial):
+        return self.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]["udid"]
 
     def attempts(self, serial):
         answer = self.api("GET", f"/api/v1/devices/{serial}/attempts")

@@ -2,7 +2,6 @@
 import base64
 import os
 import plistlib
-import re
 import shutil
 import subprocess
 import unittest
@@ -37,15 +36,6 @@ class Foreign(unittest.TestCase):
         path = os.path.join(cls.server.dir, serial + ".crt")
         with open(path, "w", encoding="ascii") as f:
             f.write(cls.server.certificates(serial)[0]["pem"])
-        return path
-
-    def identity(self, serial):
-        """Certificate and key of a simulated device in one PEM file."""
-        with open(os.path.join(self.server.fleet_dir, serial + ".device"), encoding="ascii") as f:
-            pems = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", f.read(), re.S)
-        path = os.path.join(self.server.dir, serial + ".id.pem")
-        with open(path, "w", encoding="ascii") as f:
-            f.write("\n".join(p.replace("\\n", "\n") for p in pems[:2]) + "\n")
         return path
 
     # --- certificates ---
@@ -182,7 +172,7 @@ class Foreign(unittest.TestCase):
 
     @tool("curl")
     def test_curl_mutual_tls(self):
-        udid = self.server.api("GET", "/api/v1/devices/FRN0000001").json["enrollment"]["udid"]
+        udid = self.server.udid("FRN0000001")
         body = plistlib.dumps({"Status": "Idle", "UDID": udid})
         path = os.path.join(self.server.dir, "idle.plist")
         with open(path, "wb") as f:
@@ -190,7 +180,7 @@ class Foreign(unittest.TestCase):
         for version in ("--tlsv1.2", "--tlsv1.3"):
             limit = ["--tls-max", version[-3:]]
             done = run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", version, *limit,
-                       "--cacert", self.server.root, "--cert", self.identity("FRN0000001"),
+                       "--cacert", self.server.root, "--cert", self.server.identity("FRN0000001"),
                        "-X", "PUT", "-H", "Content-Type: application/x-apple-aspen-mdm",
                        "--data-binary", "@" + path, self.server.device + "/mdm/connect")
             self.assertEqual(done.stdout, "200")
@@ -229,8 +219,8 @@ const req = https.request(url, {method: 'PUT', ca: fs.readFileSync(root), cert: 
 req.end('<?xml version="1.0"?><plist version="1.0"><dict><key>Status</key><string>Idle</string>' +
   '<key>UDID</key><string>' + process.argv[4] + '</string></dict></plist>');
 """
-        udid = self.server.api("GET", "/api/v1/devices/FRN0000001").json["enrollment"]["udid"]
-        done = run("node", "-e", script, self.server.root, self.identity("FRN0000001"),
+        udid = self.server.udid("FRN0000001")
+        done = run("node", "-e", script, self.server.root, self.server.identity("FRN0000001"),
                    self.server.device + "/mdm/connect", udid)
         self.assertEqual(done.stdout.split(), ["200", "TLSv1.3", "true"])
 

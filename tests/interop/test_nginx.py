@@ -1,7 +1,6 @@
 """nginx in front, with the configuration we ship: TLS and possession there, judgement here."""
 import os
 import plistlib
-import re
 import shutil
 import signal
 import subprocess
@@ -63,27 +62,19 @@ class Nginx(unittest.TestCase):
         cls.server.__exit__(None, None, None)
         shutil.rmtree(cls.dir, ignore_errors=True)
 
-    def identity(self, serial):
-        with open(os.path.join(self.server.fleet_dir, serial + ".device"), encoding="ascii") as f:
-            pems = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", f.read(), re.S)
-        path = os.path.join(self.dir, serial + ".pem")
-        with open(path, "w", encoding="ascii") as f:
-            f.write("\n".join(p.replace("\\n", "\n") for p in pems[:2]) + "\n")
-        return path
-
     def idle(self, serial, identity, headers=None):
-        udid = self.server.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]["udid"]
+        udid = self.server.udid(serial)
         context = self.server.tls(identity) if identity else None
         return self.server.request(self.front, "PUT", "/mdm/connect",
                                    plistlib.dumps({"Status": "Idle", "UDID": udid}),
                                    {**MDM, **(headers or {})}, context)
 
     def test_a_device_connects(self):
-        answer = self.idle("NGX0000001", self.identity("NGX0000001"))
+        answer = self.idle("NGX0000001", self.server.identity("NGX0000001"))
         self.assertEqual((answer.status, answer.body), (200, b""))
 
     def test_another_device_is_refused(self):
-        self.assertEqual(self.idle("NGX0000001", self.identity("NGX0000002")).status, 403)
+        self.assertEqual(self.idle("NGX0000001", self.server.identity("NGX0000002")).status, 403)
 
     def test_a_header_of_the_client_is_not_believed(self):
         field = ":" + "".join(self.server.certificates("NGX0000001")[0]["pem"].split("\n")[1:-2]) + ":"

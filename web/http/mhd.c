@@ -382,14 +382,14 @@ static void __attribute__((format(printf, 2, 0))) on_log(void *cls, const char *
         return;
     char text[256];
     vsnprintf(text, sizeof text, fmt, ap);
-    log_ev(level, "http.library", KV("listener", m->l->name),
+    log_ev(level, "http.mhd", KV("listener", m->l->name),
            KV_SPAN("msg", str_trim(span_str(text))));
 }
 
 static void on_panic(void *cls, const char *file, unsigned line, const char *reason)
 {
     (void)cls;
-    log_ev(LOG_ERROR, "http.library_panic", KV("file", file), KV_I64("line", line),
+    log_ev(LOG_ERROR, "http.mhd_panic", KV("file", file), KV_I64("line", line),
            KV("reason", reason ? reason : ""));
     abort();
 }
