@@ -13,6 +13,9 @@
 /* A body up to this size is read even when its request is refused, so that the connection lives
  * and the client sees the answer; a larger one on a token's route waits for the token. */
 #define SMALL_BODY 65536
+/* A refused body up to this size is read and dropped: closing on a client that still sends would
+ * reset the connection under the answer. */
+#define DRAINED_BODY (4 * 1024 * 1024)
 /* All request bodies in memory together; small ones are always taken. */
 #define BODIES_MAX (256LL * 1024 * 1024)
 /* The largest body that is parsed on an event thread: an Idle report, a status request. */
@@ -157,9 +160,9 @@ enum http_next http_ex_head(struct http_ex *x, struct span method, struct span v
         /* who waits for 100 Continue has sent nothing of the body yet */
         bool expects = false;
         (void)req_header(&x->req, "expect", &expects);
-        large |= expects;
-        x->close |= large;
-        return large ? HTTP_NEXT_CLOSE : HTTP_NEXT_DRAIN;
+        bool cut = expects || x->framing.chunked || x->framing.length > DRAINED_BODY;
+        x->close |= cut;
+        return cut ? HTTP_NEXT_CLOSE : HTTP_NEXT_DRAIN;
     }
     struct span type = req_header(&x->req, "content-type", NULL);
     x->req.content_type = str_trim(str_cut(&type, ';'));

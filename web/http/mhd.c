@@ -382,8 +382,7 @@ static void __attribute__((format(printf, 2, 0))) on_log(void *cls, const char *
         return;
     char text[256];
     vsnprintf(text, sizeof text, fmt, ap);
-    log_ev(level, "http.mhd", KV("listener", m->l->name),
-           KV_SPAN("msg", str_trim(span_str(text))));
+    log_ev(level, "http.mhd", KV("listener", m->l->name), KV_SPAN("msg", str_trim(span_str(text))));
 }
 
 static void on_panic(void *cls, const char *file, unsigned line, const char *reason)
