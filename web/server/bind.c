@@ -38,23 +38,16 @@ void bind_identity_free(struct bind_identity *id)
 /* The certificates of a PEM file: the first into cert, the others into chain. */
 static enum td_err read_chain(const char *path, struct bind_identity *ret, struct errinfo *ei)
 {
-    static const char end[] = "-----END CERTIFICATE-----";
+    struct cert *certs[TD_NITEMS(ret->chain) + 1];
+    size_t n = 0;
     buf_auto pem;
     TD_TRY(fs_read(path, PEM_MAX, &pem, ei));
-    const char *p = buf_cstr(&pem);
-    for (const char *stop; (stop = strstr(p, end)); p = stop + sizeof end - 1) {
-        struct cert *c;
-        TD_TRY(cert_from_pem(span_of(p, (size_t)(stop - p) + sizeof end - 1), &c, ei));
-        if (!ret->cert) {
-            ret->cert = c;
-        } else if (ret->nchain < TD_NITEMS(ret->chain)) {
-            ret->chain[ret->nchain++] = c;
-        } else {
-            cert_free(c);
-            return err_set(ei, TD_LIMIT, "%s holds too many certificates", path);
-        }
-    }
-    return ret->cert ? TD_OK : err_set(ei, TD_PARSE, "%s holds no certificate", path);
+    TD_TRY(cert_all_from_pem(buf_view(&pem), certs, TD_NITEMS(certs), &n, ei));
+    ret->cert = certs[0];
+    ret->nchain = n - 1;
+    for (size_t i = 0; i < ret->nchain; i++)
+        ret->chain[i] = certs[i + 1];
+    return TD_OK;
 }
 
 enum td_err bind_identity_load(struct bind_identity *id, const struct settings *s,
