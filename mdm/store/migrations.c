@@ -13,9 +13,13 @@
     extern const uint8_t symbol##_end[] __asm__("migrations_" #symbol "_end")
 
 EMBED(base, "mdm/store/migrations/0001_base.sql");
+EMBED(nodes, "mdm/store/migrations/0002_nodes.sql");
+EMBED(ca, "mdm/store/migrations/0003_ca.sql");
 
 const struct migration store_migrations[] = {
     {1, "0001_base", base, base_end},
+    {2, "0002_nodes", nodes, nodes_end},
+    {3, "0003_ca", ca, ca_end},
 };
 
 const size_t store_nmigrations = TD_NITEMS(store_migrations);
