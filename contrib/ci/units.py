@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Runs the cmocka programs of one label, two at a time, and sums their tests.
 
+The tests of label `unit` get TD_TEST_PG: the URL of a PostgreSQL cluster that lives for the run; a
+database's name goes in behind its third slash. Without PostgreSQL it is not set.
+
 usage: units.py BUILD_DIR LABEL"""
 import concurrent.futures
 import json
@@ -9,7 +12,15 @@ import re
 import subprocess
 import sys
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tests/lib"))
+import pg  # noqa: E402
+
 build, label = sys.argv[1:3]
+if label == "unit":
+    if pg.BIN:
+        os.environ["TD_TEST_PG"] = pg.shared().url()
+    else:
+        print("SKIP: PostgreSQL 15 is not installed: its tests are left out")
 listing = json.loads(subprocess.run(
     ["ctest", "--test-dir", build, "--show-only=json-v1", "-L", f"^{label}$"],
     check=True, capture_output=True, text=True).stdout)

@@ -10,12 +10,17 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.append(os.path.join(TESTS, "lib"))
+import pg  # noqa: E402
+
 BIN = os.environ.get("TESTUDO_BIN", "build/release/bin")
-os.environ.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tsan.supp"))
+ENGINE = os.environ.get("TESTUDO_TEST_ENGINE", "sqlite")  # or pg: every server on PostgreSQL
+os.environ.setdefault("TSAN_OPTIONS", "suppressions=" + os.path.join(TESTS, "tsan.supp"))
 DEADLINE = 120 if "san" in BIN else 60
 
 
@@ -68,9 +73,12 @@ class Answer:
 
 
 class Server:
-    """testudo in a directory of its own. Use as a context manager."""
+    """testudo in a directory of its own. Use as a context manager.
 
-    def __init__(self, directory=None, **settings):
+    `engine` is sqlite or pg (a database of its own in the cluster of this process); a store__url
+    among the settings wins."""
+
+    def __init__(self, directory=None, engine=None, **settings):
         self.own = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="testudo-")
         self.ports = free_ports(3)
@@ -84,6 +92,10 @@ class Server:
             "device-address": f"127.0.0.1:{device}", "status-address": f"127.0.0.1:{status}",
             "server-organization": "Example Org"}
         self.settings.update({k.replace("__", "-"): v for k, v in settings.items()})
+        self.database = None
+        if (engine or ENGINE) == "pg" and "store-url" not in self.settings:
+            self.database = f"td{public}"
+            self.settings["store-url"] = pg.shared().create_database(self.database)
         self.process = None
         self.log_path = os.path.join(self.dir, "testudo.log")
         self.token = None
@@ -167,6 +179,8 @@ class Server:
         finally:
             if self.own:
                 shutil.rmtree(self.dir, ignore_errors=True)
+            if self.database:
+                pg.shared().drop_database(self.database)
 
     # --- HTTP ---
 
