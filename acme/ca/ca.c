@@ -5,8 +5,6 @@
 #include "acme/ca/ca_int.h"
 #include "mdm/base/metrics.h"
 
-#define PEM_MAX 65536
-
 /* What a certificate of each profile is for; the signer has its own table of what is in it. */
 static const struct {
     const char *profile, *purpose;
@@ -20,27 +18,14 @@ static const char *purpose_of(const char *profile)
     return NULL;
 }
 
-static enum td_err make_ids(struct ca *ca, struct errinfo *ei)
+/* What rows without an issuer were issued by: the first CA there was. */
+static const struct ca_issuer *oldest(const struct ca *ca)
 {
-    arena_auto a;
-    arena_init(&a, 4096);
-    struct span point;
-    if (!cert_key(ca->issuing))
-        return err_set(ei, TD_CRYPTO, "the issuing CA's public key is not readable");
-    TD_TRY(key_ec_point(cert_key(ca->issuing), &a, &point, ei));
-    static const enum digest_alg want[] = {DIGEST_SHA1, DIGEST_SHA256};
-    for (size_t i = 0; i < TD_NITEMS(want); i++) {
-        digest(want[i], cert_subject_der(ca->issuing), ca->ids[want[i]].name);
-        digest(want[i], point, ca->ids[want[i]].key);
-    }
-    return TD_OK;
-}
-
-static enum td_err copy_cert(const struct cert *c, struct cert **ret, struct errinfo *ei)
-{
-    if (!c)
-        return err_set(ei, TD_STATE, "the signer is not ready");
-    return cert_parse(cert_der(c), ret, ei);
+    const struct ca_issuer *o = ca_issuer_at(ca, 0);
+    for (size_t i = 1; i < ca_issuing_n(ca); i++)
+        if (cert_not_before(ca_issuer_at(ca, i)->cert) < cert_not_before(o->cert))
+            o = ca_issuer_at(ca, i);
+    return o;
 }
 
 enum td_err ca_open(const struct ca_conf *conf, struct ca **ret, struct errinfo *ei)
@@ -49,14 +34,10 @@ enum td_err ca_open(const struct ca_conf *conf, struct ca **ret, struct errinfo 
     if (!ca)
         return err_set(ei, TD_NOMEM, "no memory");
     ca->conf = *conf;
-    buf_init(&ca->issuing_pem, PEM_MAX);
-    enum td_err e = copy_cert(signer_client_root(conf->signer), &ca->root, ei);
+    pthread_mutex_init(&ca->mu, NULL);
+    enum td_err e = ca_refresh(ca, ei);
     if (e == TD_OK)
-        e = copy_cert(signer_client_issuing(conf->signer), &ca->issuing, ei);
-    if (e == TD_OK)
-        e = make_ids(ca, ei);
-    if (e == TD_OK)
-        e = cert_to_pem(ca->issuing, &ca->issuing_pem);
+        e = ca_fill_issuer(conf->store, oldest(ca)->id, ei);
     if (e == TD_OK)
         e = ocsp_cache_new(OCSP_CACHE_ENTRIES, conf->rng, &ca->cache);
     if (e != TD_OK) {
@@ -72,20 +53,15 @@ void ca_close(struct ca *ca)
     if (!ca)
         return;
     ocsp_cache_free(ca->cache);
-    buf_free(&ca->issuing_pem);
+    ca_issuers_free(ca);
     cert_free(ca->root);
-    cert_free(ca->issuing);
+    pthread_mutex_destroy(&ca->mu);
     free(ca);
 }
 
 const struct cert *ca_root(const struct ca *ca)
 {
     return ca->root;
-}
-
-const struct cert *ca_issuing(const struct ca *ca)
-{
-    return ca->issuing;
 }
 
 /* Whether the certificate's key is the one asked for, which may have been written another way. */
@@ -99,13 +75,29 @@ static bool same_key(const struct cert *c, struct span spki, struct arena *a)
            key_spki(key, a, &canonical, NULL) == TD_OK && span_eq(cert_spki(c), canonical);
 }
 
-/* What came back is for the key and of the CA that were asked. */
-static enum td_err fill_record(const struct ca *ca, const struct ca_grant *g, struct span der,
-                               struct arena *a, struct ca_record *r, struct errinfo *ei)
+/* The CA that signed. One this process has not seen yet is there when the signer was started again
+ * with a new one. */
+static enum td_err issuer_of(struct ca *ca, const uint8_t id[static CERT_SKI_SIZE],
+                             const struct ca_issuer **ret, struct errinfo *ei)
+{
+    *ret = ca_issuer_by_id(ca, id);
+    if (!*ret) {
+        TD_TRY(ca_refresh(ca, ei));
+        *ret = ca_issuer_by_id(ca, id);
+    }
+    return *ret ? TD_OK : err_set(ei, TD_INTERNAL, "the signer named an issuing CA it has not");
+}
+
+/* What came back is for the key that was asked, and of one of our CAs. */
+static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
+                               const struct signer_signed *made, struct arena *a,
+                               struct ca_record *r, struct errinfo *ei)
 {
     cert_auto *c = NULL;
-    TD_TRY(cert_parse(der, &c, ei));
-    if (!same_key(c, g->spki, a) || !span_eq(cert_issuer_der(c), cert_subject_der(ca->issuing)))
+    const struct ca_issuer *by;
+    TD_TRY(cert_parse(made->der, &c, ei));
+    TD_TRY(issuer_of(ca, made->issuer, &by, ei));
+    if (!same_key(c, g->spki, a) || !span_eq(cert_issuer_der(c), cert_subject_der(by->cert)))
         return err_set(ei, TD_INTERNAL, "the signer's certificate is not the one asked for");
     r->serial = arena_span(a, cert_serial(c));
     r->device_serial = arena_strdup(a, g->device_serial);
@@ -118,7 +110,8 @@ static enum td_err fill_record(const struct ca *ca, const struct ca_grant *g, st
         return err_set(ei, TD_NOMEM, "no memory for the certificate's record");
     cert_sha256(c, r->sha256);
     cert_spki_sha256(c, r->spki_sha256);
-    r->der = der;
+    memcpy(r->issuer, by->id, sizeof r->issuer);
+    r->der = made->der;
     r->not_before = cert_not_before(c);
     r->not_after = cert_not_after(c);
     r->created_at = clock_now(ca->conf.clock);
@@ -136,19 +129,22 @@ enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
         .spki = g->spki,
         .evidence_sha256 = SPAN_ARR(g->evidence_sha256),
     };
-    struct span der;
-    TD_TRY(signer_issue(ca->conf.signer, &ask, a, &der, ei));
+    struct signer_signed made;
+    TD_TRY(signer_issue(ca->conf.signer, &ask, a, &made, ei));
     struct ca_record r = {.reason = -1};
-    TD_TRY(fill_record(ca, g, der, a, &r, ei));
+    TD_TRY(fill_record(ca, g, &made, a, &r, ei));
     metrics_add(METRIC_CERTS_ISSUED, 1);
     *ret = r;
     return TD_OK;
 }
 
-enum td_err ca_chain_pem(struct ca *ca, struct span leaf_der, struct buf *b, struct errinfo *ei)
+enum td_err ca_chain_pem(struct ca *ca, const struct ca_record *r, struct buf *b,
+                         struct errinfo *ei)
 {
     cert_auto *leaf = NULL;
-    TD_TRY(cert_parse(leaf_der, &leaf, ei));
+    const struct ca_issuer *by;
+    TD_TRY(cert_parse(r->der, &leaf, ei));
+    TD_TRY(issuer_of(ca, r->issuer, &by, ei));
     TD_TRY(cert_to_pem(leaf, b));
-    return buf_span(b, buf_view(&ca->issuing_pem));
+    return buf_span(b, buf_view(&by->pem));
 }

@@ -37,6 +37,7 @@ struct ca_record {
     struct span serial; /* octets */
     const char *device_serial, *profile, *purpose;
     uint8_t sha256[SHA256_SIZE], spki_sha256[SHA256_SIZE];
+    uint8_t issuer[CERT_SKI_SIZE]; /* subject key identifier of the CA that signed it */
     struct span der;
     int64_t not_before, not_after, created_at;
     bool revoked;
@@ -76,13 +77,24 @@ TD_NODISCARD enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[stati
                                        int reason, int64_t now, int64_t *ret_count,
                                        struct errinfo *ei);
 
-/* PEM chain leaf first (leaf, issuing CA), appended. */
-TD_NODISCARD enum td_err ca_chain_pem(struct ca *ca, struct span leaf_der, struct buf *b,
+/* PEM chain leaf first (the record's certificate, the CA that issued it), appended. */
+TD_NODISCARD enum td_err ca_chain_pem(struct ca *ca, const struct ca_record *r, struct buf *b,
                                       struct errinfo *ei);
 
-/* The root and the issuing CA; borrowed for the life of `ca`. */
+/* The root and the issuing CAs; borrowed for the life of `ca`. There is at least one issuing CA;
+ * number 0 is the active one (ca_issuing), which issues; the others were active before, or will
+ * be: OCSP and CRL are served for all of them. */
 const struct cert *ca_root(const struct ca *ca);
+size_t ca_issuing_n(const struct ca *ca);
+const struct cert *ca_issuing_at(const struct ca *ca, size_t i);
 const struct cert *ca_issuing(const struct ca *ca);
+
+/* Takes over what the signer said last: after signer_client_reload. Any thread. */
+TD_NODISCARD enum td_err ca_refresh(struct ca *ca, struct errinfo *ei);
+
+/* Whether the certificate is one of a TLS client (cert_check_client) of any of the issuing CAs. */
+TD_NODISCARD enum td_err ca_check_client(const struct ca *ca, const struct cert *leaf,
+                                         struct errinfo *ei);
 
 /* Answers one OCSP request (RFC 6960): DER response in the arena, always something to send.
  * *ret_max_age: seconds a cache may keep it, 0 when it must not. Reads the status in the database:
@@ -90,7 +102,8 @@ const struct cert *ca_issuing(const struct ca *ca);
 struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age);
 
 /* Routes of the status listener: /ocsp (POST), /ocsp/{*} (GET); of the public one too:
- * /ca/root.crt, /ca/issuing.crt (DER), /ca/chain.pem (issuing CA, root). ctx is the struct ca. */
+ * /ca/root.crt, /ca/issuing.crt (DER, the active one), /ca/ID.crt (any of them by its identifier in
+ * hexadecimal), /ca/chain.pem (all issuing CAs, root). ctx is the struct ca. */
 extern const struct route ca_routes[];
 extern const size_t ca_nroutes;
 

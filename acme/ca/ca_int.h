@@ -2,31 +2,58 @@
 #ifndef TD_ACME_CA_CA_INT_H
 #define TD_ACME_CA_CA_INT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "acme/ca/ca.h"
 #include "acme/ca/ocsp_cache.h"
 
-/* The issuing CA as a CertID names it (RFC 6960 section 4.1.1). */
+/* An issuing CA as a CertID names it (RFC 6960 section 4.1.1). */
 struct ca_ids {
     uint8_t name[DIGEST_SIZE_MAX], key[DIGEST_SIZE_MAX];
 };
 
+/* How many one process sees in its life: rotations are years apart. */
+#define CA_ISSUERS_MAX 32
+
+/* Immutable once it is counted in nissuers. */
+struct ca_issuer {
+    struct cert *cert;
+    uint8_t id[CERT_SKI_SIZE]; /* subject key identifier */
+    char hex[2 * CERT_SKI_SIZE + 1];
+    struct ca_ids ids[DIGEST_MAX]; /* SHA-1 and SHA-256 */
+    struct buf pem;
+};
+
 struct ca {
     struct ca_conf conf;
-    struct cert *root, *issuing;
-    struct ca_ids ids[DIGEST_MAX]; /* SHA-1 and SHA-256 */
-    struct buf issuing_pem;
+    struct cert *root;
+    pthread_mutex_t mu;                       /* one ca_refresh at a time */
+    struct ca_issuer issuers[CA_ISSUERS_MAX]; /* only ever grows: readers take no lock */
+    atomic_size_t nissuers, active;
     struct ocsp_cache *cache;
     atomic_int live; /* OCSP answers being signed now */
 };
+
+/* Borrowed for the life of `ca`. 0 is the active one; by identifier or CertID NULL when it is none
+ * of ours. */
+const struct ca_issuer *ca_issuer_at(const struct ca *ca, size_t i);
+const struct ca_issuer *ca_issuer_by_id(const struct ca *ca,
+                                        const uint8_t id[static CERT_SKI_SIZE]);
+const struct ca_issuer *ca_issuer_of_certid(const struct ca *ca, const struct ocsp_certid *id);
+void ca_issuers_free(struct ca *ca);
 
 /* The status of one certificate, as the database says at this moment. */
 struct ca_status {
     bool known, revoked;
     int64_t revoked_at;
-    int reason; /* -1 for none */
+    int reason;                    /* -1 for none */
+    uint8_t issuer[CERT_SKI_SIZE]; /* all zero in rows that are not filled in yet */
 };
+
+/* Fills in the issuer of rows from before there were several, in steps. */
+TD_NODISCARD enum td_err ca_fill_issuer(struct store *s, const uint8_t id[static CERT_SKI_SIZE],
+                                        struct errinfo *ei);
 
 /* By serial number octets; a number never issued is no error (known false). */
 TD_NODISCARD enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *ret,

@@ -15,9 +15,19 @@ enum { MALFORMED = 1, INTERNAL_ERROR = 2, TRY_LATER = 3, UNAUTHORIZED = 6 };
 
 struct asked {
     const struct ocsp_req *req;
+    const struct ca_issuer *by;
     bool no_wait;
     struct ca_status status[OCSP_IDS_MAX];
 };
+
+/* A number is known under the CA that issued it and no other. */
+static void judge_issuer(const struct ca_issuer *by, struct ca_status *st)
+{
+    static const uint8_t unfilled[CERT_SKI_SIZE];
+    if (memcmp(st->issuer, by->id, sizeof st->issuer) != 0 &&
+        memcmp(st->issuer, unfilled, sizeof st->issuer) != 0)
+        *st = (struct ca_status){.reason = -1};
+}
 
 /* Every status of the request from one snapshot. */
 static enum td_err read_statuses(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -25,16 +35,23 @@ static enum td_err read_statuses(struct tx *tx, void *ctx, struct errinfo *ei)
     struct asked *q = ctx;
     for (size_t i = 0; i < q->req->nids; i++)
         TD_TRY(ca_status_get(tx, q->req->ids[i].serial, &q->status[i], ei));
+    for (size_t i = 0; i < q->req->nids; i++)
+        judge_issuer(q->by, &q->status[i]);
     return TD_OK;
 }
 
-static bool ours(const struct ca *ca, const struct ocsp_certid *id)
+/* The CA that every CertID of the request names, as one key signs the answer; NULL when that is
+ * none of ours. */
+static const struct ca_issuer *asked_issuer(const struct ca *ca, const struct ocsp_req *req)
 {
-    if (id->hash != DIGEST_SHA1 && id->hash != DIGEST_SHA256)
-        return false;
-    size_t n = digest_size(id->hash);
-    return span_eq(id->name_hash, span_of(ca->ids[id->hash].name, n)) &&
-           span_eq(id->key_hash, span_of(ca->ids[id->hash].key, n));
+    const struct ca_issuer *by = NULL;
+    for (size_t i = 0; i < req->nids; i++) {
+        const struct ca_issuer *x = ca_issuer_of_certid(ca, &req->ids[i]);
+        if (!x || (by && by != x) || req->ids[i].serial.n > SERIAL_OCTETS_MAX)
+            return NULL;
+        by = x;
+    }
+    return by;
 }
 
 static struct ocsp_single single(const struct ocsp_certid *id, const struct ca_status *st,
@@ -57,13 +74,13 @@ static struct ocsp_single single(const struct ocsp_certid *id, const struct ca_s
     return s;
 }
 
-static enum td_err sign(struct ca *ca, const struct ocsp_single *s, size_t n, struct span nonce,
+static enum td_err sign(struct ca *ca, const struct asked *q, const struct ocsp_single *s,
                         struct arena *a, struct span *ret)
 {
     struct errinfo ei;
     enum td_err e = TD_BUSY;
     if (atomic_fetch_add(&ca->live, 1) < LIVE_MAX)
-        e = signer_ocsp(ca->conf.signer, s, n, nonce, a, ret, &ei);
+        e = signer_ocsp(ca->conf.signer, q->by->id, s, q->req->nids, q->req->nonce, a, ret, &ei);
     atomic_fetch_sub(&ca->live, 1);
     if (e == TD_OK)
         metrics_add(METRIC_OCSP_SIGNED, 1);
@@ -95,7 +112,7 @@ static bool answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
     }
     if (q->no_wait)
         return false;
-    enum td_err e = sign(ca, s, req->nids, req->nonce, a, &ans.der);
+    enum td_err e = sign(ca, q, s, a, &ans.der);
     if (e != TD_OK) {
         bool away = e == TD_BUSY || e == TD_TIMEOUT;
         answer_error(ret, away ? TRY_LATER : INTERNAL_ERROR);
@@ -121,15 +138,14 @@ static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct aren
         answer_error(ret, e == TD_NOMEM ? INTERNAL_ERROR : MALFORMED);
         return true;
     }
-    for (size_t i = 0; i < req->nids; i++) {
-        if (req->ids[i].serial.n > SERIAL_OCTETS_MAX || !ours(ca, &req->ids[i])) {
-            answer_error(ret, UNAUTHORIZED);
-            return true;
-        }
+    const struct ca_issuer *by = asked_issuer(ca, req);
+    if (!by) {
+        answer_error(ret, UNAUTHORIZED);
+        return true;
     }
     if (no_wait && (req->has_nonce || req->nids != 1))
         return false; /* never in the cache */
-    struct asked q = {.req = req, .no_wait = no_wait};
+    struct asked q = {.req = req, .by = by, .no_wait = no_wait};
     e = (no_wait ? store_try_read : store_read)(ca->conf.store, read_statuses, &q, &ei);
     if (e != TD_OK && no_wait)
         return false;

@@ -4,10 +4,12 @@
 
 enum { GOOD, REVOKED }; /* certificates.status */
 
+#define FILL_STEP 1000
+
 #define COLUMNS                                                                                    \
     "serial, device_serial, profile, purpose, sha256, spki_sha256, der, not_before, not_after, "   \
-    "status, revoked_at, reason, order_id, evidence_id, created_at"
-#define COLUMN_TYPES "btttbbbiiiIITTi"
+    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer"
+#define COLUMN_TYPES "btttbbbiiiIITTiB"
 
 enum {
     STMT_ADD,
@@ -17,6 +19,7 @@ enum {
     STMT_REVOKE,
     STMT_REVOKE_ONE,
     STMT_STATUS,
+    STMT_FILL_ISSUER,
     STMT_MAX
 };
 
@@ -24,8 +27,9 @@ static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"ca.record_add",
                   "INSERT INTO certificates (serial, device_serial, profile, purpose, sha256, "
                   "spki_sha256, der, not_before, not_after, status, order_id, evidence_id, "
-                  "created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)",
-                  "btttbbbiiTTi", ""},
+                  "created_at, issuer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, "
+                  "?12, ?13)",
+                  "btttbbbiiTTib", ""},
     [STMT_GET] = {"ca.record_get", "SELECT " COLUMNS " FROM certificates WHERE serial = ?1", "b",
                   COLUMN_TYPES},
     [STMT_BY_HASH] = {"ca.record_by_hash", "SELECT " COLUMNS " FROM certificates WHERE sha256 = ?1",
@@ -43,8 +47,13 @@ static const struct store_stmt stmts[STMT_MAX] = {
                          "WHERE sha256 = ?1 AND status = 0",
                          "bii", ""},
     [STMT_STATUS] = {"ca.status",
-                     "SELECT status, revoked_at, reason FROM certificates WHERE serial = ?1", "b",
-                     "iII"},
+                     "SELECT status, revoked_at, reason, issuer FROM certificates "
+                     "WHERE serial = ?1",
+                     "b", "iIIB"},
+    [STMT_FILL_ISSUER] = {"ca.fill_issuer",
+                          "UPDATE certificates SET issuer = ?1 WHERE serial IN (SELECT serial "
+                          "FROM certificates WHERE issuer IS NULL ORDER BY serial LIMIT ?2)",
+                          "bi", ""},
 };
 
 const struct store_stmts ca_stmts = {stmts, STMT_MAX};
@@ -56,7 +65,8 @@ enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errin
                            SV_TEXT(r->purpose), SV_BLOB(SPAN_ARR(r->sha256)),
                            SV_BLOB(SPAN_ARR(r->spki_sha256)), SV_BLOB(r->der),
                            SV_INT(r->not_before), SV_INT(r->not_after), SV_TEXT0(r->order_id),
-                           SV_TEXT0(r->evidence_id), SV_INT(r->created_at)),
+                           SV_TEXT0(r->evidence_id), SV_INT(r->created_at),
+                           SV_BLOB(SPAN_ARR(r->issuer))),
                    NULL, ei);
 }
 
@@ -67,6 +77,14 @@ static bool copy_hash(const struct cur *c, int i, uint8_t out[static SHA256_SIZE
         return false;
     memcpy(out, s.p, SHA256_SIZE);
     return true;
+}
+
+/* Zeros where there is none. */
+static void copy_issuer(const struct cur *c, int i, uint8_t out[static CERT_SKI_SIZE])
+{
+    struct span s = cur_span(c, i);
+    if (s.n == CERT_SKI_SIZE)
+        memcpy(out, s.p, CERT_SKI_SIZE);
 }
 
 /* The current row, copied into the arena. */
@@ -94,6 +112,7 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_reco
         return err_set(ei, TD_NOMEM, "no memory for a certificate's record");
     if (!copy_hash(c, 4, r.sha256) || !copy_hash(c, 5, r.spki_sha256))
         return err_set(ei, TD_DB, "a certificate's record is damaged");
+    copy_issuer(c, 15, r.issuer);
     *ret = r;
     return TD_OK;
 }
@@ -189,6 +208,30 @@ enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *r
         ret->revoked_at = cur_int(&c, 1);
     if (ret->revoked && !cur_is_null(&c, 2))
         ret->reason = (int)cur_int(&c, 2);
+    copy_issuer(&c, 3, ret->issuer);
     cur_end(&c);
+    return TD_OK;
+}
+
+struct fill {
+    const uint8_t *id;
+    int64_t changed;
+};
+
+static enum td_err fill_some(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct fill *f = ctx;
+    return tx_exec(tx, &stmts[STMT_FILL_ISSUER],
+                   SV_LIST(SV_BLOB(span_of(f->id, CERT_SKI_SIZE)), SV_INT(FILL_STEP)), &f->changed,
+                   ei);
+}
+
+enum td_err ca_fill_issuer(struct store *s, const uint8_t id[static CERT_SKI_SIZE],
+                           struct errinfo *ei)
+{
+    struct fill f = {.id = id};
+    do
+        TD_TRY(store_write(s, fill_some, &f, ei));
+    while (f.changed > 0);
     return TD_OK;
 }

@@ -158,16 +158,32 @@ static enum td_err issuing_get(const struct req *r, struct resp *w, struct errin
 {
     (void)ei;
     const struct ca *ca = r->ctx;
-    return send_cert(r, w, "application/pkix-cert", cert_der(ca->issuing));
+    return send_cert(r, w, "application/pkix-cert", cert_der(ca_issuing(ca)));
 }
 
-/* Issuing CA, then root: what a RADIUS server or proxy is given to trust. */
+/* "ID.crt" */
+static enum td_err by_id_get(const struct req *r, struct resp *w, struct errinfo *ei)
+{
+    const struct ca *ca = r->ctx;
+    struct span name = r->params[0], tail = SPAN_LIT(".crt");
+    uint8_t id[CERT_SKI_SIZE];
+    const struct ca_issuer *is = NULL;
+    if (name.n == 2 * sizeof id + tail.n && span_eq(span_sub(name, 2 * sizeof id, tail.n), tail) &&
+        hex_dec(span_sub(name, 0, 2 * sizeof id), id, sizeof id) == TD_OK)
+        is = ca_issuer_by_id(ca, id);
+    if (!is)
+        return err_set(ei, TD_NOTFOUND, "no such CA certificate");
+    return send_cert(r, w, "application/pkix-cert", cert_der(is->cert));
+}
+
+/* The issuing CAs, then the root: what a RADIUS server or proxy is given to trust. */
 static enum td_err chain_get(const struct req *r, struct resp *w, struct errinfo *ei)
 {
     const struct ca *ca = r->ctx;
     buf_auto b;
     buf_init(&b, LIMIT_SIGNER_MSG);
-    TD_TRY(buf_span(&b, buf_view(&ca->issuing_pem)));
+    for (size_t i = 0; i < ca_issuing_n(ca); i++)
+        TD_TRY(buf_span(&b, buf_view(&ca_issuer_at(ca, i)->pem)));
     if (cert_to_pem(ca->root, &b) != TD_OK)
         return err_set(ei, TD_NOMEM, "no memory for the chain");
     return send_cert(r, w, "application/pem-certificate-chain", buf_view(&b));
@@ -204,14 +220,21 @@ const struct route ca_routes[] = {
      .access = ROUTE_OPEN,
      .flags = ROUTE_INLINE,
      .fn = issuing_get,
-     .doc = "Issuing CA's certificate (DER)"},
+     .doc = "The active issuing CA's certificate (DER)"},
+    {.methods = REQ_GET | REQ_HEAD,
+     .listeners = ANYWHERE,
+     .path = "/ca/{file}",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_INLINE,
+     .fn = by_id_get,
+     .doc = "The certificate of the issuing CA with that identifier (DER)"},
     {.methods = REQ_GET | REQ_HEAD,
      .listeners = ANYWHERE,
      .path = "/ca/chain.pem",
      .access = ROUTE_OPEN,
      .flags = ROUTE_INLINE,
      .fn = chain_get,
-     .doc = "Issuing CA and root (PEM)"},
+     .doc = "Issuing CAs and root (PEM)"},
 };
 
 const size_t ca_nroutes = TD_NITEMS(ca_routes);

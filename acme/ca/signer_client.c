@@ -23,6 +23,8 @@
 #define READ_BATCH 16
 #define SEND_STEP_MS 100
 
+_Static_assert(SIGNER_ISSUING_MAX == SIGNER_MSG_ISSUERS_MAX, "room for every issuing CA");
+_Static_assert(CERT_SKI_SIZE == SIGNER_MSG_ISSUER_SIZE, "one size of identifiers");
 _Static_assert(SLOTS == 1 << SLOT_BITS, "a slot number fits its bits");
 
 enum slot_state { SLOT_FREE, SLOT_WAITING, SLOT_ANSWERED, SLOT_LOST };
@@ -41,7 +43,6 @@ struct signer_client {
     pid_t pid;
     pthread_t reader;
     bool reading;
-    struct cert *root, *issuing;
     atomic_bool up;
 
     pthread_mutex_t mu;  /* guards all below */
@@ -51,6 +52,7 @@ struct signer_client {
     char fatal_text[160];
     uint32_t generation;
     uint64_t sequence;
+    struct signer_certs certs;
     struct slot slots[SLOTS];
     unsigned char free_slots[SLOTS];
     size_t nfree;
@@ -110,8 +112,7 @@ void signer_client_stop(struct signer_client *c)
     }
     pthread_cond_destroy(&c->news);
     pthread_mutex_destroy(&c->mu);
-    cert_free(c->root);
-    cert_free(c->issuing);
+    signer_certs_free(&c->certs);
     free(c);
 }
 
@@ -128,27 +129,25 @@ static void lose_all(struct signer_client *c)
     }
 }
 
-/* The CA never changes under a running server: a signer that comes back with another is not used.
- */
-static bool same_ca(const struct signer_client *c, const struct signer_msg_hello *h)
-{
-    return span_eq(cert_der(c->root), h->root) && span_eq(cert_der(c->issuing), h->issuing);
-}
-
+/* Takes what the hello says. The root never changes under a running server: a signer that comes
+ * back with another is not used. */
 static bool take_ca(struct signer_client *c, const struct signer_msg_hello *h)
 {
     struct errinfo ei = {0};
-    cert_auto *root = NULL, *issuing = NULL;
-    enum td_err e = cert_parse(h->root, &root, &ei);
-    if (e == TD_OK)
-        e = cert_parse(h->issuing, &issuing, &ei);
-    if (e != TD_OK) {
+    struct signer_certs fresh = {.n = h->n};
+    enum td_err e = cert_parse(h->root, &fresh.root, &ei);
+    for (size_t i = 0; e == TD_OK && i < h->n; i++)
+        e = cert_parse(h->issuers[i].cert, &fresh.issuing[i], &ei);
+    if (e != TD_OK)
         log_ev(LOG_ERROR, "signer.hello", KV("error", err_msg(&ei, e)));
-        return false;
+    bool ok = e == TD_OK && (!c->certs.n || span_eq(cert_der(c->certs.root), h->root));
+    if (ok) {
+        signer_certs_free(&c->certs);
+        c->certs = fresh;
+    } else {
+        signer_certs_free(&fresh);
     }
-    c->root = cert_ref(root);
-    c->issuing = cert_ref(issuing);
-    return true;
+    return ok;
 }
 
 static void on_hello(struct signer_client *c, const struct signer_msg *m, struct span raw)
@@ -156,7 +155,7 @@ static void on_hello(struct signer_client *c, const struct signer_msg *m, struct
     (void)raw;
     lose_all(c);
     bool again = c->hello_seen;
-    bool ok = again ? same_ca(c, &m->u.hello) : take_ca(c, &m->u.hello);
+    bool ok = take_ca(c, &m->u.hello);
     c->hello_seen = c->hello_seen || ok;
     c->generation = m->generation;
     if (again)
@@ -288,14 +287,22 @@ bool signer_client_alive(const struct signer_client *c)
     return atomic_load(&c->up);
 }
 
-const struct cert *signer_client_root(const struct signer_client *c)
+void signer_client_certs(struct signer_client *c, struct signer_certs *ret)
 {
-    return c->root;
+    pthread_mutex_lock(&c->mu);
+    *ret = c->certs;
+    cert_ref(ret->root);
+    for (size_t i = 0; i < ret->n; i++)
+        cert_ref(ret->issuing[i]);
+    pthread_mutex_unlock(&c->mu);
 }
 
-const struct cert *signer_client_issuing(const struct signer_client *c)
+void signer_certs_free(struct signer_certs *c)
 {
-    return c->issuing;
+    cert_free(c->root);
+    for (size_t i = 0; i < c->n; i++)
+        cert_free(c->issuing[i]);
+    *c = (struct signer_certs){0};
 }
 
 /* --- requests --- */
@@ -393,7 +400,7 @@ static const char *reason_of(struct span s)
 }
 
 /* The answer's bytes are the slot's, which is ours alone now. */
-static enum td_err judge(const struct slot *s, struct arena *a, struct span *ret_der,
+static enum td_err judge(const struct slot *s, struct arena *a, struct signer_signed *ret,
                          struct errinfo *ei)
 {
     struct signer_msg m;
@@ -402,15 +409,16 @@ static enum td_err judge(const struct slot *s, struct arena *a, struct span *ret
     if (m.type == SIGNER_MSG_REFUSED)
         return err_reason(ei, m.u.refused.code, reason_of(m.u.refused.reason), "%.*s",
                           (int)m.u.refused.text.n, (const char *)m.u.refused.text.p);
-    struct span der = arena_span(a, m.u.der);
+    struct span der = arena_span(a, m.u.signed_.der);
     if (!der.p)
         return err_set(ei, TD_NOMEM, "no memory for the signer's answer");
-    *ret_der = der;
+    ret->der = der;
+    memcpy(ret->issuer, m.u.signed_.issuer, sizeof ret->issuer);
     return TD_OK;
 }
 
 static enum td_err exchange(struct signer_client *c, struct signer_msg *m, struct arena *a,
-                            struct span *ret_der, struct errinfo *ei)
+                            struct signer_signed *ret, struct errinfo *ei)
 {
     struct timespec until = deadline_in(DEADLINE_MS);
     int64_t until_ms = clock_mono(&clock_system) + DEADLINE_MS;
@@ -430,23 +438,23 @@ static enum td_err exchange(struct signer_client *c, struct signer_msg *m, struc
     if (e == TD_OK)
         e = await(c, s, &until, ei);
     if (e == TD_OK)
-        e = judge(s, a, ret_der, ei);
+        e = judge(s, a, ret, ei);
     end(c, s);
     return e;
 }
 
 static enum td_err call(struct signer_client *c, struct signer_msg *m, struct arena *a,
-                        struct span *ret_der, struct errinfo *ei)
+                        struct signer_signed *ret, struct errinfo *ei)
 {
     metrics_add(METRIC_SIGNER_REQUESTS, 1);
-    enum td_err e = exchange(c, m, a, ret_der, ei);
+    enum td_err e = exchange(c, m, a, ret, ei);
     if (e != TD_OK)
         metrics_add(METRIC_SIGNER_FAILED, 1);
     return e;
 }
 
 enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, struct arena *a,
-                         struct span *ret_der, struct errinfo *ei)
+                         struct signer_signed *ret, struct errinfo *ei)
 {
     struct signer_msg m = {.type = SIGNER_MSG_ISSUE};
     if (r->evidence_sha256.n != 0 && r->evidence_sha256.n != SHA256_SIZE)
@@ -456,18 +464,22 @@ enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, 
     m.u.issue.spki = r->spki;
     if (r->evidence_sha256.n)
         memcpy(m.u.issue.evidence_sha256, r->evidence_sha256.p, SHA256_SIZE);
-    return call(c, &m, a, ret_der, ei);
+    return call(c, &m, a, ret, ei);
 }
 
-enum td_err signer_ocsp(struct signer_client *c, const struct ocsp_single *singles, size_t n,
-                        struct span nonce, struct arena *a, struct span *ret_der,
-                        struct errinfo *ei)
+enum td_err signer_ocsp(struct signer_client *c, const uint8_t issuer[static CERT_SKI_SIZE],
+                        const struct ocsp_single *singles, size_t n, struct span nonce,
+                        struct arena *a, struct span *ret_der, struct errinfo *ei)
 {
+    struct signer_signed made;
     struct signer_msg m = {.type = SIGNER_MSG_OCSP};
     if (n == 0 || n > OCSP_IDS_MAX)
         return err_set(ei, TD_INVAL, "0 or over %d certificates", OCSP_IDS_MAX);
     memcpy(m.u.ocsp.singles, singles, n * sizeof *singles);
     m.u.ocsp.n = n;
+    memcpy(m.u.ocsp.issuer, issuer, CERT_SKI_SIZE);
     m.u.ocsp.nonce = nonce;
-    return call(c, &m, a, ret_der, ei);
+    TD_TRY(call(c, &m, a, &made, ei));
+    *ret_der = made.der;
+    return TD_OK;
 }

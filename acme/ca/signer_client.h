@@ -35,9 +35,15 @@ void signer_client_stop(struct signer_client *c);
  * also signer_issue and signer_ocsp below. */
 bool signer_client_alive(const struct signer_client *c);
 
-/* Borrowed until stop. */
-const struct cert *signer_client_root(const struct signer_client *c);
-const struct cert *signer_client_issuing(const struct signer_client *c);
+/* The CA's certificates as the signer said last: the root, the issuing CAs, the active one first.
+ * References of the caller's, for signer_certs_free; n is 0 before the first hello. */
+#define SIGNER_ISSUING_MAX 8
+struct signer_certs {
+    struct cert *root, *issuing[SIGNER_ISSUING_MAX];
+    size_t n;
+};
+void signer_client_certs(struct signer_client *c, struct signer_certs *ret);
+void signer_certs_free(struct signer_certs *c);
 
 struct signer_issue {
     const char *profile; /* one of the signer's own table */
@@ -46,16 +52,25 @@ struct signer_issue {
     struct span evidence_sha256;
 };
 
-/* A certificate for that key by that profile: DER in the arena. TD_BUSY while the signer is away or
+/* What was signed (DER in the arena) and by whom: the subject key identifier of the issuing CA. */
+struct signer_signed {
+    struct span der;
+    uint8_t issuer[CERT_SKI_SIZE];
+};
+
+/* A certificate for that key by that profile. TD_BUSY while the signer is away or
  * over its rate, TD_TIMEOUT after 10 s; the signer's own refusals come as their code, with a reason
  * ("profile-unknown", "device-serial", "evidence-missing", "key-unsupported", "issuer-expires"). */
 TD_NODISCARD enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r,
-                                      struct arena *a, struct span *ret_der, struct errinfo *ei);
+                                      struct arena *a, struct signer_signed *ret,
+                                      struct errinfo *ei);
 
-/* A signed OCSP response (the signer sets producedAt and checks the window). Each single's CertID
- * must be of our issuing CA; revoked_at is 0 and reason -1 unless it is OCSP_REVOKED. */
-TD_NODISCARD enum td_err signer_ocsp(struct signer_client *c, const struct ocsp_single *singles,
-                                     size_t n, struct span nonce, struct arena *a,
-                                     struct span *ret_der, struct errinfo *ei);
+/* A response signed by the OCSP responder of that issuing CA (the signer sets producedAt and checks
+ * the window). Each single's CertID must be of that CA; revoked_at is 0 and reason -1 unless it is
+ * OCSP_REVOKED. */
+TD_NODISCARD enum td_err signer_ocsp(struct signer_client *c,
+                                     const uint8_t issuer[static CERT_SKI_SIZE],
+                                     const struct ocsp_single *singles, size_t n, struct span nonce,
+                                     struct arena *a, struct span *ret_der, struct errinfo *ei);
 
 #endif

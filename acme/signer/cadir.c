@@ -8,8 +8,6 @@
 #include "mdm/base/conf.h"
 #include "mdm/base/fs.h"
 
-#define KEY_FILE_MAX 8192
-#define CERT_FILE_MAX 16384
 #define INI_FILE_MAX 16384
 #define PASS_MAX 1024
 #define URL_MAX 160 /* fits a line of an INI file */
@@ -194,94 +192,4 @@ enum td_err cadir_pass(const char *pass_file, struct secret *ret, struct errinfo
 {
     *ret = (struct secret){NULL, 0};
     return pass_file ? secret_read_file(pass_file, PASS_MAX, ret, ei) : TD_OK;
-}
-
-static enum td_err read_file(const char *dir, enum cadir_file f, size_t max, struct buf *ret,
-                             struct errinfo *ei)
-{
-    char path[CADIR_PATH_MAX];
-    TD_TRY(cadir_path(dir, f, path, ei));
-    return fs_read(path, max, ret, ei);
-}
-
-static enum td_err read_cert(const char *dir, enum cadir_file f, struct cert **ret,
-                             struct errinfo *ei)
-{
-    buf_auto b;
-    buf_init(&b, CERT_FILE_MAX);
-    TD_TRY(read_file(dir, f, CERT_FILE_MAX, &b, ei));
-    return cert_from_pem(buf_view(&b), ret, ei);
-}
-
-static enum td_err read_key(const char *dir, const char *pass_file, struct key **ret,
-                            struct errinfo *ei)
-{
-    char path[CADIR_PATH_MAX];
-    struct stat st;
-    TD_TRY(cadir_path(dir, CADIR_ISSUING_KEY, path, ei));
-    if (stat(path, &st) != 0)
-        return err_sys(ei, TD_IO, errno, "cannot read %s", path);
-    if (st.st_mode & (S_IRWXG | S_IRWXO))
-        return err_set(ei, TD_FORBIDDEN, "%s can be read by others: chmod 600 it", path);
-    secret_auto pass = {NULL, 0};
-    TD_TRY(cadir_pass(pass_file, &pass, ei));
-    buf_auto pem;
-    buf_init(&pem, KEY_FILE_MAX);
-    TD_TRY(fs_read(path, KEY_FILE_MAX, &pem, ei));
-    struct errinfo why = {0};
-    enum td_err e = key_from_pem(buf_view(&pem), pass.p ? &pass : NULL, ret, &why);
-    if (e == TD_OK)
-        return TD_OK;
-    bool locked = strstr(buf_cstr(&pem), "ENCRYPTED") != NULL;
-    if (locked && !pass.p)
-        return err_set(ei, TD_CRYPTO, "%s is encrypted: name the passphrase file", path);
-    if (locked)
-        return err_set(ei, TD_CRYPTO, "wrong passphrase for %s", path);
-    return err_set(ei, e, "%s: %.100s", path, err_msg(&why, e));
-}
-
-/* The key signs for this certificate, and the certificate was issued by the root. */
-static enum td_err check_chain(struct cadir *c, struct errinfo *ei)
-{
-    struct span spki;
-    TD_TRY(key_spki(c->issuing_key, &c->arena, &spki, ei));
-    if (!span_eq(spki, cert_spki(c->issuing)))
-        return err_set(ei, TD_CRYPTO, "issuing.key is not the key of issuing.crt");
-    if (!cert_is_ca(c->issuing) || !cert_is_ca(c->root))
-        return err_set(ei, TD_CRYPTO, "root.crt or issuing.crt is not a CA certificate");
-    return cert_check_issued(c->issuing, c->root, ei);
-}
-
-enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
-                       struct errinfo *ei)
-{
-    *ret = (struct cadir){0};
-    if (cadir_look(dir) != CADIR_COMPLETE)
-        return err_set(ei, TD_NOTFOUND, "%.120s holds no complete CA: testudo-signer init", dir);
-    arena_init(&ret->arena, 4 * INI_FILE_MAX);
-    buf_auto ini;
-    buf_init(&ini, INI_FILE_MAX);
-    enum td_err e = read_file(dir, CADIR_INI, INI_FILE_MAX, &ini, ei);
-    if (e == TD_OK)
-        e = cadir_conf_parse(buf_view(&ini), &ret->arena, &ret->conf, ei);
-    if (e == TD_OK)
-        e = read_cert(dir, CADIR_ROOT_CERT, &ret->root, ei);
-    if (e == TD_OK)
-        e = read_cert(dir, CADIR_ISSUING_CERT, &ret->issuing, ei);
-    if (e == TD_OK)
-        e = read_key(dir, pass_file, &ret->issuing_key, ei);
-    if (e == TD_OK)
-        e = check_chain(ret, ei);
-    if (e != TD_OK)
-        cadir_free(ret);
-    return e;
-}
-
-void cadir_free(struct cadir *c)
-{
-    cert_free(c->root);
-    cert_free(c->issuing);
-    key_free(c->issuing_key);
-    arena_free(&c->arena);
-    *c = (struct cadir){0};
 }

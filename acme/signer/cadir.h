@@ -1,8 +1,13 @@
-/* The CA directory: two keys, two certificates, ca.ini and the audit log. Read once by the worker
- * before it closes itself off. */
+/* The CA directory: keys, certificates, ca.ini and the audit log. Read once by the worker before it
+ * closes itself off.
+ *
+ * issuing.crt is the active issuing CA. Those that rotation replaced stand beside it until they
+ * expire, as issuing-ID.crt, where ID is the subject key identifier in hexadecimal. A key is
+ * issuing-ID.key, or issuing.key where that does not exist. */
 #ifndef TD_ACME_SIGNER_CADIR_H
 #define TD_ACME_SIGNER_CADIR_H
 
+#include "acme/signer/proto/signer_msg.h"
 #include "mdm/base/arena.h"
 #include "mdm/base/secret.h"
 #include "mdm/crypt/x509.h"
@@ -26,6 +31,7 @@ enum cadir_file {
 };
 
 #define CADIR_PATH_MAX 4096
+#define CADIR_NAME_MAX 64
 
 /* "DIR/issuing.key"; TD_LIMIT when longer than the buffer. */
 TD_NODISCARD enum td_err cadir_path(const char *dir, enum cadir_file f,
@@ -46,19 +52,39 @@ TD_NODISCARD enum td_err cadir_conf_parse(struct span text, struct arena *a, str
 TD_NODISCARD enum td_err cadir_conf_text(const struct cadir_conf *c, struct buf *b,
                                          struct errinfo *ei);
 
+/* "DIR/issuing-ID.crt" or ".key", by the ending. */
+TD_NODISCARD enum td_err cadir_issuing_path(const char *dir, const uint8_t id[static CERT_SKI_SIZE],
+                                            const char *ending, char out[static CADIR_PATH_MAX],
+                                            struct errinfo *ei);
+
+#define CADIR_ISSUING_MAX SIGNER_MSG_ISSUERS_MAX
+
+struct cadir_issuing {
+    struct cert *cert;
+    struct key *key;
+    uint8_t id[CERT_SKI_SIZE]; /* subject key identifier */
+    char hex[2 * CERT_SKI_SIZE + 1];
+};
+
 /* What serving needs: not the root's key. */
 struct cadir {
     struct arena arena; /* of the strings in conf */
     struct cadir_conf conf;
-    struct cert *root, *issuing;
-    struct key *issuing_key;
+    struct cert *root;
+    struct cadir_issuing issuing[CADIR_ISSUING_MAX]; /* the active one, then newest first */
+    size_t n;                                        /* at least 1 */
 };
 
-/* Reads and checks: files private, key and certificate belong together, the chain holds. pass_file
- * may be NULL. A wrong or missing passphrase is TD_CRYPTO with words for the administrator. */
+/* Reads and checks: files private, keys and certificates belong together, the chains hold; older
+ * issuing CAs that expired are left out. pass_file may be NULL. A wrong or missing passphrase is
+ * TD_CRYPTO with words for the administrator. */
 TD_NODISCARD enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
                                     struct errinfo *ei);
 void cadir_free(struct cadir *c);
+
+/* The issuing CA with that identifier; NULL when there is none. */
+const struct cadir_issuing *cadir_find(const struct cadir *c,
+                                       const uint8_t id[static CERT_SKI_SIZE]);
 #define cadir_auto __attribute__((cleanup(cadir_free))) struct cadir
 
 /* The passphrase, or an empty secret when pass_file is NULL. */

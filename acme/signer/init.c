@@ -164,15 +164,15 @@ static enum td_err make_tls(const struct init_tls_opts *o, const char *const *na
     struct profile_subject who = {
         .name = strlen(names[0]) <= 64 ? names[0] : NULL, .dns = names, .public_key = key};
     struct span der;
-    TD_TRY(issue_cert(&is, profile_find(SPAN_LIT("tls-server")), &who, (struct span){NULL, 0}, &a,
-                      &der, ei));
+    TD_TRY(issue_cert(&is, &ca->issuing[0], profile_find(SPAN_LIT("tls-server")), &who,
+                      (struct span){NULL, 0}, &a, &der, ei));
     TD_TRY(cert_parse(der, &leaf, ei));
     buf_auto key_pem, chain_pem;
     buf_init(&key_pem, PEM_MAX);
     buf_init(&chain_pem, 2 * PEM_MAX);
     TD_TRY(key_to_pem(key, NULL, &key_pem, ei));
     TD_TRY(cert_to_pem(leaf, &chain_pem));
-    TD_TRY(cert_to_pem(ca->issuing, &chain_pem));
+    TD_TRY(cert_to_pem(ca->issuing[0].cert, &chain_pem));
     TD_TRY(audit_log_flush(audit, ei));
     TD_TRY(fs_write(o->key_out, buf_view(&key_pem), 0600, o->replace, ei));
     return fs_write(o->cert_out, buf_view(&chain_pem), 0644, o->replace, ei);

@@ -25,7 +25,25 @@ bool issue_bucket_take(struct issue_bucket *b, int64_t now_ms, int64_t rate)
     return true;
 }
 
-enum td_err issue_cert(struct issuer *is, const struct profile *p,
+/* Where the issuer's own certificate can be had: in the configured URL {issuer} stands for its
+ * identifier. URLs of before there were several end in /ca/issuing.crt and mean the same. */
+static enum td_err issuer_url(const struct cadir_issuing *by, const char **url, struct arena *a,
+                              struct errinfo *ei)
+{
+    static const char *const forms[] = {"{issuer}", "issuing.crt"};
+    const char *at = strstr(*url, forms[0]), *behind = at ? at + strlen(forms[0]) : "";
+    struct span s = span_str(*url), tail = SPAN_LIT("/ca/issuing.crt");
+    if (!at && s.n > tail.n && span_eq(span_sub(s, s.n - tail.n, tail.n), tail)) {
+        at = *url + s.n - strlen(forms[1]);
+        behind = ".crt";
+    }
+    if (!at)
+        return TD_OK;
+    *url = arena_printf(a, "%.*s%s%s", (int)(at - *url), *url, by->hex, behind);
+    return *url ? TD_OK : err_set(ei, TD_NOMEM, "no memory");
+}
+
+enum td_err issue_cert(struct issuer *is, const struct cadir_issuing *by, const struct profile *p,
                        const struct profile_subject *who, struct span evidence, struct arena *a,
                        struct span *ret_der, struct errinfo *ei)
 {
@@ -36,7 +54,12 @@ enum td_err issue_cert(struct issuer *is, const struct profile *p,
     subject.now = clock_now(is->clock);
     struct x509_spec spec;
     profile_spec(p, &is->ca->conf, &subject, &spec);
-    TD_TRY(profile_lint(&spec, is->ca->issuing, ei));
+    if (spec.aia_ca_issuers)
+        TD_TRY(issuer_url(by, &spec.aia_ca_issuers, a, ei));
+    /* a responder serves to the last day of its CA */
+    if (p->nocheck && spec.not_after > cert_not_after(by->cert))
+        spec.not_after = cert_not_after(by->cert);
+    TD_TRY(profile_lint(&spec, by->cert, ei));
 
     struct audit_entry line = {
         .at = subject.now,
@@ -48,7 +71,7 @@ enum td_err issue_cert(struct issuer *is, const struct profile *p,
     struct span spki, der;
     TD_TRY(key_spki(who->public_key, a, &spki, ei));
     digest_sha256(spki, line.spki_sha256);
-    TD_TRY(x509_build(&spec, is->ca->issuing, is->ca->issuing_key, a, &der, ei));
+    TD_TRY(x509_build(&spec, by->cert, by->key, a, &der, ei));
     TD_TRY(audit_log_add(is->audit, &line, ei));
     *ret_der = der;
     return TD_OK;
@@ -63,7 +86,7 @@ static bool all_zero(const uint8_t *p, size_t n)
 }
 
 enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, struct arena *a,
-                         struct span *ret_der, struct errinfo *ei)
+                         struct signer_msg_signed *ret, struct errinfo *ei)
 {
     const struct profile *p = profile_find(m->profile);
     if (!p || !p->remote)
@@ -82,5 +105,7 @@ enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, st
     if (!issue_bucket_take(&is->bucket, clock_mono(is->clock), ISSUE_RATE))
         return err_reason(ei, TD_BUSY, "rate", "too many certificates a second");
     struct profile_subject who = {.name = name, .public_key = key};
-    return issue_cert(is, p, &who, SPAN_ARR(m->evidence_sha256), a, ret_der, ei);
+    const struct cadir_issuing *by = &is->ca->issuing[0];
+    memcpy(ret->issuer, by->id, sizeof ret->issuer);
+    return issue_cert(is, by, p, &who, SPAN_ARR(m->evidence_sha256), a, &ret->der, ei);
 }

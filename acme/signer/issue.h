@@ -32,15 +32,18 @@ void issuer_init(struct issuer *is, const struct cadir *ca, struct audit_log *au
 /* Takes one token: false when there is none. now_ms never goes back. */
 bool issue_bucket_take(struct issue_bucket *b, int64_t now_ms, int64_t rate);
 
-/* Checks, lints, signs and collects the audit line (not flushed: the caller does that before the
- * certificate leaves). dns is for profiles that are not a device's. evidence may be empty. */
-TD_NODISCARD enum td_err issue_cert(struct issuer *is, const struct profile *p,
-                                    const struct profile_subject *who, struct span evidence,
-                                    struct arena *a, struct span *ret_der, struct errinfo *ei);
+/* Checks, lints, signs by that issuing CA and collects the audit line (not flushed: the caller does
+ * that before the certificate leaves). dns is for profiles that are not a device's. evidence may be
+ * empty. */
+TD_NODISCARD enum td_err issue_cert(struct issuer *is, const struct cadir_issuing *by,
+                                    const struct profile *p, const struct profile_subject *who,
+                                    struct span evidence, struct arena *a, struct span *ret_der,
+                                    struct errinfo *ei);
 
-/* Handles ISSUE: the profile must be open to the channel, the evidence there, the key P-256 or
- * P-384. TD_BUSY over the rate. */
+/* Handles ISSUE by the active issuing CA: the profile must be open to the channel, the evidence
+ * there, the key P-256 or P-384. TD_BUSY over the rate. */
 TD_NODISCARD enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m,
-                                      struct arena *a, struct span *ret_der, struct errinfo *ei);
+                                      struct arena *a, struct signer_msg_signed *ret,
+                                      struct errinfo *ei);
 
 #endif

@@ -96,8 +96,8 @@ static enum td_err make_ids(struct responder *r, const struct cert *issuing, str
     return TD_OK;
 }
 
-static enum td_err make_cert(struct issuer *is, struct key **ret_key, struct cert **ret_cert,
-                             struct errinfo *ei)
+static enum td_err make_cert(const struct cadir_issuing *by, struct issuer *is,
+                             struct key **ret_key, struct cert **ret_cert, struct errinfo *ei)
 {
     key_auto *key = NULL;
     TD_TRY(key_generate(KEY_P256, &key, ei));
@@ -106,7 +106,7 @@ static enum td_err make_cert(struct issuer *is, struct key **ret_key, struct cer
     struct profile_subject who = {.name = "OCSP Responder", .public_key = key};
     const struct profile *p = profile_find(SPAN_LIT("ocsp-responder"));
     struct span der;
-    TD_TRY(issue_cert(is, p, &who, (struct span){NULL, 0}, &a, &der, ei));
+    TD_TRY(issue_cert(is, by, p, &who, (struct span){NULL, 0}, &a, &der, ei));
     TD_TRY(audit_log_flush(is->audit, ei));
     TD_TRY(cert_parse(der, ret_cert, ei));
     *ret_key = key;
@@ -116,25 +116,27 @@ static enum td_err make_cert(struct issuer *is, struct key **ret_key, struct cer
 
 enum td_err responder_rotate(struct responder *r, struct issuer *is, struct errinfo *ei)
 {
-    if (clock_now(is->clock) < r->renew_at)
+    int64_t now = clock_now(is->clock);
+    if (now < r->renew_at || (r->cert && now >= cert_not_after(r->by->cert)))
         return TD_OK;
     struct key *key;
     struct cert *cert;
-    TD_TRY(make_cert(is, &key, &cert, ei));
+    TD_TRY(make_cert(r->by, is, &key, &cert, ei));
     key_free(r->key);
     cert_free(r->cert);
     r->key = key;
     r->cert = cert;
     r->renew_at = cert_not_before(cert) + (cert_not_after(cert) - cert_not_before(cert)) / 2;
-    log_ev(LOG_INFO, "signer.responder", KV_I64("not_after", cert_not_after(cert)),
-           KV_I64("signed", r->signed_count));
+    log_ev(LOG_INFO, "signer.responder", KV("issuer", r->by->hex),
+           KV_I64("not_after", cert_not_after(cert)), KV_I64("signed", r->signed_count));
     return TD_OK;
 }
 
-enum td_err responder_init(struct responder *r, struct issuer *is, struct errinfo *ei)
+enum td_err responder_init(struct responder *r, const struct cadir_issuing *by, struct issuer *is,
+                           struct errinfo *ei)
 {
-    *r = (struct responder){.renew_at = INT64_MIN};
-    TD_TRY(make_ids(r, is->ca->issuing, ei));
+    *r = (struct responder){.by = by, .renew_at = INT64_MIN};
+    TD_TRY(make_ids(r, by->cert, ei));
     return responder_rotate(r, is, ei);
 }
 
@@ -146,7 +148,7 @@ void responder_free(struct responder *r)
 }
 
 enum td_err responder_handle(struct responder *r, const struct signer_msg_ocsp *m, int64_t now,
-                             struct arena *a, struct span *ret_der, struct errinfo *ei)
+                             struct arena *a, struct signer_msg_signed *ret, struct errinfo *ei)
 {
     for (size_t i = 0; i < m->n; i++) {
         TD_TRY(responder_check_certid(r, m->singles[i].certid_der, ei));
@@ -154,7 +156,8 @@ enum td_err responder_handle(struct responder *r, const struct signer_msg_ocsp *
     }
     struct ocsp_resp_spec spec = {
         .singles = m->singles, .nsingles = m->n, .nonce = m->nonce, .produced_at = now};
-    TD_TRY(ocsp_resp_build(&spec, r->cert, r->key, a, ret_der, ei));
+    TD_TRY(ocsp_resp_build(&spec, r->cert, r->key, a, &ret->der, ei));
+    memcpy(ret->issuer, r->by->id, sizeof ret->issuer);
     r->signed_count++;
     return TD_OK;
 }

@@ -15,7 +15,9 @@ struct responder_ids {
     uint8_t name[DIGEST_SIZE_MAX], key[DIGEST_SIZE_MAX];
 };
 
+/* One per issuing CA. */
 struct responder {
+    const struct cadir_issuing *by;
     struct key *key;
     struct cert *cert;
     int64_t renew_at;
@@ -23,16 +25,18 @@ struct responder {
     uint64_t signed_count;
 };
 
-/* Makes key and certificate; its audit line is durable then, as the caller holds none back. */
-TD_NODISCARD enum td_err responder_init(struct responder *r, struct issuer *is, struct errinfo *ei);
+/* Makes key and certificate for the CA `by` (borrowed); its audit line is durable then, as the
+ * caller holds none back. */
+TD_NODISCARD enum td_err responder_init(struct responder *r, const struct cadir_issuing *by,
+                                        struct issuer *is, struct errinfo *ei);
 void responder_free(struct responder *r);
 
-/* Renews both past half of the certificate's life; the old ones stay when that fails. No audit
- * line may be pending. */
+/* Renews both past half of the certificate's life, as long as the CA lives; the old ones stay when
+ * that fails. No audit line may be pending. */
 TD_NODISCARD enum td_err responder_rotate(struct responder *r, struct issuer *is,
                                           struct errinfo *ei);
 
-/* Whether the DER CertID (RFC 6960 section 4.1.1) is well-formed and names our issuing CA by
+/* Whether the DER CertID (RFC 6960 section 4.1.1) is well-formed and names this issuing CA by
  * SHA-1 or SHA-256. TD_PARSE, TD_FORBIDDEN. */
 TD_NODISCARD enum td_err responder_check_certid(const struct responder *r, struct span der,
                                                 struct errinfo *ei);
@@ -43,7 +47,7 @@ TD_NODISCARD enum td_err responder_check_window(const struct ocsp_single *s, int
 
 /* Handles OCSP. */
 TD_NODISCARD enum td_err responder_handle(struct responder *r, const struct signer_msg_ocsp *m,
-                                          int64_t now, struct arena *a, struct span *ret_der,
-                                          struct errinfo *ei);
+                                          int64_t now, struct arena *a,
+                                          struct signer_msg_signed *ret, struct errinfo *ei);
 
 #endif

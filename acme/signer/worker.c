@@ -23,7 +23,7 @@ struct worker {
     struct cadir ca;
     struct audit_log audit;
     struct issuer issuer;
-    struct responder responder;
+    struct responder responders[CADIR_ISSUING_MAX]; /* in the order of ca.issuing */
     struct arena arena;
     uint8_t *in; /* BATCH buffers of REQUEST_MAX + 1 bytes */
     struct mmsghdr msgs[BATCH], outs[BATCH];
@@ -59,8 +59,10 @@ static void say_fatal(const struct worker_opts *o, enum td_err e, const struct e
 static enum td_err say_hello(struct worker *w, struct errinfo *ei)
 {
     struct signer_msg m = {.type = SIGNER_MSG_HELLO, .generation = w->opts->generation};
-    m.u.hello = (struct signer_msg_hello){cert_der(w->ca.root), cert_der(w->ca.issuing),
-                                          cert_der(w->responder.cert)};
+    m.u.hello = (struct signer_msg_hello){.root = cert_der(w->ca.root), .n = w->ca.n};
+    for (size_t i = 0; i < w->ca.n; i++)
+        m.u.hello.issuers[i] = (struct signer_msg_issuer){cert_der(w->ca.issuing[i].cert),
+                                                          cert_der(w->responders[i].cert)};
     if (send_one(w->opts->fd, &m) != TD_OK)
         return err_sys(ei, TD_IO, errno, "cannot send on the channel");
     return TD_OK;
@@ -107,14 +109,16 @@ static enum td_err start(struct worker *w, struct errinfo *ei)
     TD_TRY(cadir_path(o->dir, CADIR_AUDIT, log_path, ei));
     TD_TRY(audit_log_open(log_path, LOCK_WAIT_MS, &w->audit, ei));
     issuer_init(&w->issuer, &w->ca, &w->audit, &clock_system, &rng_system);
-    TD_TRY(responder_init(&w->responder, &w->issuer, ei));
+    for (size_t i = 0; i < w->ca.n; i++)
+        TD_TRY(responder_init(&w->responders[i], &w->ca.issuing[i], &w->issuer, ei));
     TD_TRY(close_off(o, ei));
     return say_hello(w, ei);
 }
 
 static void stop(struct worker *w)
 {
-    responder_free(&w->responder);
+    for (size_t i = 0; i < w->ca.n; i++)
+        responder_free(&w->responders[i]);
     cadir_free(&w->ca);
     audit_log_close(&w->audit);
     for (size_t i = 0; i < BATCH; i++)
@@ -123,29 +127,33 @@ static void stop(struct worker *w)
     free(w->in);
 }
 
-static enum td_err ask_issue(struct worker *w, const struct signer_msg *m, struct span *ret,
-                             struct errinfo *ei)
+static enum td_err ask_issue(struct worker *w, const struct signer_msg *m,
+                             struct signer_msg_signed *ret, struct errinfo *ei)
 {
     return issue_handle(&w->issuer, &m->u.issue, &w->arena, ret, ei);
 }
 
-static enum td_err ask_ocsp(struct worker *w, const struct signer_msg *m, struct span *ret,
-                            struct errinfo *ei)
+static enum td_err ask_ocsp(struct worker *w, const struct signer_msg *m,
+                            struct signer_msg_signed *ret, struct errinfo *ei)
 {
-    return responder_handle(&w->responder, &m->u.ocsp, clock_now(&clock_system), &w->arena, ret,
-                            ei);
+    const struct cadir_issuing *by = cadir_find(&w->ca, m->u.ocsp.issuer);
+    if (!by)
+        return err_reason(ei, TD_FORBIDDEN, "certid-issuer", "no issuing CA of ours");
+    struct responder *r = &w->responders[by - w->ca.issuing];
+    return responder_handle(r, &m->u.ocsp, clock_now(&clock_system), &w->arena, ret, ei);
 }
 
 /* The requests there are. A type without a row is refused. */
 static enum td_err (*const requests[SIGNER_MSG_TYPE_MAX])(struct worker *,
-                                                          const struct signer_msg *, struct span *,
+                                                          const struct signer_msg *,
+                                                          struct signer_msg_signed *,
                                                           struct errinfo *) = {
     [SIGNER_MSG_ISSUE] = ask_issue,
     [SIGNER_MSG_OCSP] = ask_ocsp,
 };
 
 static enum td_err answer(struct worker *w, const struct signer_msg *m, enum td_err parsed,
-                          struct span *ret, struct errinfo *ei)
+                          struct signer_msg_signed *ret, struct errinfo *ei)
 {
     if (parsed != TD_OK)
         return err_reason(ei, parsed, "message", "the signer does not know this message");
@@ -156,12 +164,13 @@ static enum td_err answer(struct worker *w, const struct signer_msg *m, enum td_
     return requests[m->type](w, m, ret, ei);
 }
 
-static enum td_err put_reply(struct worker *w, size_t i, enum td_err e, struct span der,
-                             const struct errinfo *ei)
+static enum td_err put_reply(struct worker *w, size_t i, enum td_err e,
+                             const struct signer_msg_signed *made, const struct errinfo *ei)
 {
     struct signer_msg out = {.type = SIGNER_MSG_SIGNED, .id = w->reply_id[i]};
-    out.u.der = der;
-    if (e != TD_OK)
+    if (e == TD_OK)
+        out.u.signed_ = *made;
+    else
         signer_msg_refusal(&out, w->reply_id[i], e, ei);
     out.generation = w->opts->generation;
     buf_reset(&w->reply[i]);
@@ -174,14 +183,14 @@ static enum td_err handle(struct worker *w, size_t i)
 {
     struct signer_msg m = {0};
     struct errinfo ei = {0};
-    struct span der = {NULL, 0};
+    struct signer_msg_signed made = {0};
     enum td_err parsed = signer_msg_get(span_of(w->iov[i].iov_base, w->msgs[i].msg_len), &m);
-    enum td_err e = answer(w, &m, parsed, &der, &ei);
+    enum td_err e = answer(w, &m, parsed, &made, &ei);
     w->reply_id[i] = m.id;
     w->issued[i] = e == TD_OK && m.type == SIGNER_MSG_ISSUE;
     if (e != TD_OK)
         log_ev(LOG_WARN, "signer.refused", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
-    return put_reply(w, i, e, der, &ei);
+    return put_reply(w, i, e, &made, &ei);
 }
 
 /* Group commit: one sync for every certificate of the batch, before any of them leaves. */
@@ -194,7 +203,7 @@ static enum td_err commit(struct worker *w, size_t n)
     log_ev(LOG_ERROR, "signer.audit", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
     for (size_t i = 0; i < n; i++)
         if (w->issued[i])
-            TD_TRY(put_reply(w, i, TD_IO, (struct span){NULL, 0}, &ei));
+            TD_TRY(put_reply(w, i, TD_IO, NULL, &ei));
     return e == TD_IO ? TD_OK : e;
 }
 
@@ -224,13 +233,18 @@ static bool framed(const struct worker *w, size_t n)
 /* False when the audit log is in an unknown state: only a new worker can read it anew. */
 static bool rotate(struct worker *w)
 {
-    struct errinfo ei = {0};
-    enum td_err e = responder_rotate(&w->responder, &w->issuer, &ei);
-    if (e == TD_OK)
-        return true;
-    log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
-    w->responder.renew_at = clock_now(&clock_system) + RETRY_ROTATE;
-    return e != TD_STATE;
+    for (size_t i = 0; i < w->ca.n; i++) {
+        struct errinfo ei = {0};
+        enum td_err e = responder_rotate(&w->responders[i], &w->issuer, &ei);
+        if (e == TD_OK)
+            continue;
+        log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)),
+               KV("text", err_msg(&ei, e)));
+        w->responders[i].renew_at = clock_now(&clock_system) + RETRY_ROTATE;
+        if (e == TD_STATE)
+            return false;
+    }
+    return true;
 }
 
 static int loop(struct worker *w)

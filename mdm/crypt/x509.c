@@ -274,6 +274,19 @@ const struct cert_ext *cert_find_ext(const struct cert *c, struct span oid)
     return NULL;
 }
 
+bool cert_ski(const struct cert *c, uint8_t out[static CERT_SKI_SIZE])
+{
+    const struct cert_ext *e = cert_find_ext(c, SPAN_LIT("\x55\x1d\x0e"));
+    struct span in, id;
+    if (!e)
+        return false;
+    in = e->val;
+    if (!der_get(&in, DER_OCTET_STRING, &id) || in.n != 0 || id.n != CERT_SKI_SIZE)
+        return false;
+    memcpy(out, id.p, CERT_SKI_SIZE);
+    return true;
+}
+
 int cert_ext(const struct cert *c, const char *oid, struct span *ret_value)
 {
     uint8_t want[DER_OID_MAX];

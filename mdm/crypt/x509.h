@@ -33,6 +33,9 @@ void cert_spki_sha256(const struct cert *c, uint8_t out[static SHA256_SIZE]);
 int64_t cert_not_before(const struct cert *c);
 int64_t cert_not_after(const struct cert *c);
 bool cert_is_ca(const struct cert *c); /* basicConstraints CA:TRUE */
+/* The subject key identifier as it stands in the certificate; false unless it has 20 octets. */
+#define CERT_SKI_SIZE 20
+bool cert_ski(const struct cert *c, uint8_t out[static CERT_SKI_SIZE]);
 /* The public key; borrowed. NULL when OpenSSL does not know its type. */
 const struct key *cert_key(const struct cert *c);
 /* The same, telling a key that is none of ours from a fault of ours (TD_NOMEM): see

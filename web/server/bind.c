@@ -155,5 +155,5 @@ enum td_err bind_verify_peer(struct bind_peer *p, const struct span *chain, size
         return err_set(ei, TD_INVAL, "no certificate");
     cert_auto *leaf = NULL;
     TD_TRY(cert_parse(chain[0], &leaf, ei));
-    return cert_check_client(leaf, ca_issuing(p->ca), ei);
+    return ca_check_client(p->ca, leaf, ei);
 }

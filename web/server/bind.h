@@ -54,9 +54,9 @@ enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[s
  * payload is a struct inv_leaving. */
 enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei);
 
-/* http_hooks.verify_peer: a client certificate of our issuing CA, which the start verified against
- * our root; validity dates are not enforced here (MB-30), the certificate's own record is asked at
- * each request. */
+/* http_hooks.verify_peer: a client certificate of one of our issuing CAs, which were verified
+ * against our root; validity dates are not enforced here (MB-30), the certificate's own record is
+ * asked at each request. */
 struct bind_peer {
     struct ca *ca;
 };

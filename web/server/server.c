@@ -105,7 +105,8 @@ static enum td_err open_ca(struct server *s, struct errinfo *ei)
     TD_TRY(cert_parse(cert_der(ca_root(s->ca)), &root, ei));
     TD_TRY(trust_new(&root, 1, &s->trust, ei));
     const struct trust_opts any = {.no_time = true, .purpose = "any"};
-    TD_TRY(trust_verify(s->trust, ca_issuing(s->ca), NULL, 0, &any, ei));
+    for (size_t i = 0; i < ca_issuing_n(s->ca); i++)
+        TD_TRY(trust_verify(s->trust, ca_issuing_at(s->ca, i), NULL, 0, &any, ei));
     s->peer = (struct bind_peer){s->ca};
     return TD_OK;
 }

@@ -44,15 +44,36 @@ static int64_t get_time(struct rd *r)
 static bool hello_put(struct buf *b, const struct signer_msg *m)
 {
     const struct signer_msg_hello *h = &m->u.hello;
-    return put_span(b, h->root, 1, UINT16_MAX) && put_span(b, h->issuing, 1, UINT16_MAX) &&
-           put_span(b, h->responder, 1, UINT16_MAX);
+    if (h->n == 0 || h->n > SIGNER_MSG_ISSUERS_MAX || !put_span(b, h->root, 1, UINT16_MAX))
+        return false;
+    buf_u8(b, (uint8_t)h->n);
+    for (size_t i = 0; i < h->n; i++)
+        if (!put_span(b, h->issuers[i].cert, 1, UINT16_MAX) ||
+            !put_span(b, h->issuers[i].responder, 1, UINT16_MAX))
+            return false;
+    return true;
 }
 
 static void hello_get(struct rd *r, struct signer_msg *m)
 {
-    m->u.hello.root = get_span(r, 1, UINT16_MAX);
-    m->u.hello.issuing = get_span(r, 1, UINT16_MAX);
-    m->u.hello.responder = get_span(r, 1, UINT16_MAX);
+    struct signer_msg_hello *h = &m->u.hello;
+    h->root = get_span(r, 1, UINT16_MAX);
+    h->n = rd_u8(r);
+    if (h->n == 0 || h->n > SIGNER_MSG_ISSUERS_MAX) {
+        r->bad = true;
+        h->n = 0;
+    }
+    for (size_t i = 0; i < h->n; i++) {
+        h->issuers[i].cert = get_span(r, 1, UINT16_MAX);
+        h->issuers[i].responder = get_span(r, 1, UINT16_MAX);
+    }
+}
+
+static void get_issuer(struct rd *r, uint8_t out[static SIGNER_MSG_ISSUER_SIZE])
+{
+    struct span id = rd_span(r, SIGNER_MSG_ISSUER_SIZE);
+    if (id.n == SIGNER_MSG_ISSUER_SIZE)
+        memcpy(out, id.p, SIGNER_MSG_ISSUER_SIZE);
 }
 
 static bool refused_put(struct buf *b, const struct signer_msg *m)
@@ -143,6 +164,7 @@ static bool ocsp_put(struct buf *b, const struct signer_msg *m)
     const struct signer_msg_ocsp *o = &m->u.ocsp;
     if (o->n == 0 || o->n > OCSP_IDS_MAX)
         return false;
+    buf_add(b, o->issuer, SIGNER_MSG_ISSUER_SIZE);
     buf_u8(b, (uint8_t)o->n);
     for (size_t i = 0; i < o->n; i++)
         if (!single_put(b, &o->singles[i]))
@@ -153,6 +175,7 @@ static bool ocsp_put(struct buf *b, const struct signer_msg *m)
 static void ocsp_get(struct rd *r, struct signer_msg *m)
 {
     struct signer_msg_ocsp *o = &m->u.ocsp;
+    get_issuer(r, o->issuer);
     o->n = rd_u8(r);
     if (o->n == 0 || o->n > OCSP_IDS_MAX) {
         r->bad = true;
@@ -165,12 +188,14 @@ static void ocsp_get(struct rd *r, struct signer_msg *m)
 
 static bool signed_put(struct buf *b, const struct signer_msg *m)
 {
-    return put_span(b, m->u.der, 1, UINT16_MAX);
+    buf_add(b, m->u.signed_.issuer, SIGNER_MSG_ISSUER_SIZE);
+    return put_span(b, m->u.signed_.der, 1, UINT16_MAX);
 }
 
 static void signed_get(struct rd *r, struct signer_msg *m)
 {
-    m->u.der = get_span(r, 1, UINT16_MAX);
+    get_issuer(r, m->u.signed_.issuer);
+    m->u.signed_.der = get_span(r, 1, UINT16_MAX);
 }
 
 struct codec {

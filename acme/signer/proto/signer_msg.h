@@ -11,12 +11,16 @@
 #include "mdm/crypt/ocsp.h"
 
 /* Counts up whenever a message changes. */
-#define SIGNER_MSG_VERSION 1
+#define SIGNER_MSG_VERSION 2
 #define SIGNER_MSG_HEAD_SIZE 14
 #define SIGNER_MSG_NONCE_MAX 128 /* RFC 9654 section 2.1 */
 #define SIGNER_MSG_SPKI_MAX 2048 /* an RSA-4096 key has 550 bytes */
 #define SIGNER_MSG_CERTID_MAX 256
 #define SIGNER_MSG_TEXT_MAX 255
+#define SIGNER_MSG_ISSUER_SIZE                                                                     \
+    20                           /* subject key identifier of an issuing CA, its name everywhere   \
+                                  */
+#define SIGNER_MSG_ISSUERS_MAX 8 /* the active one and those whose certificates still live */
 
 enum signer_msg_type {
     SIGNER_MSG_HELLO = 1, /* worker: ready, these are the certificates */
@@ -24,13 +28,20 @@ enum signer_msg_type {
     SIGNER_MSG_GONE = 3,  /* supervisor: the worker of this generation died */
     SIGNER_MSG_ISSUE = 4,
     SIGNER_MSG_OCSP = 5,
-    SIGNER_MSG_SIGNED = 6,  /* the answer to ISSUE or OCSP: DER */
+    SIGNER_MSG_SIGNED = 6,  /* the answer to ISSUE or OCSP */
     SIGNER_MSG_REFUSED = 7, /* the other answer */
     SIGNER_MSG_TYPE_MAX
 };
 
+/* DER certificates of an issuing CA and of its OCSP responder. */
+struct signer_msg_issuer {
+    struct span cert, responder;
+};
+
 struct signer_msg_hello {
-    struct span root, issuing, responder; /* DER certificates */
+    struct span root;
+    struct signer_msg_issuer issuers[SIGNER_MSG_ISSUERS_MAX]; /* the active one first */
+    size_t n;                                                 /* 1..SIGNER_MSG_ISSUERS_MAX */
 };
 
 struct signer_msg_issue {
@@ -39,9 +50,15 @@ struct signer_msg_issue {
 };
 
 struct signer_msg_ocsp {
+    uint8_t issuer[SIGNER_MSG_ISSUER_SIZE]; /* the CA whose responder is to sign */
     struct ocsp_single singles[OCSP_IDS_MAX];
     size_t n; /* 1..OCSP_IDS_MAX */
     struct span nonce;
+};
+
+struct signer_msg_signed {
+    uint8_t issuer[SIGNER_MSG_ISSUER_SIZE]; /* the CA that signed, or whose responder did */
+    struct span der;
 };
 
 struct signer_msg_refused {
@@ -61,7 +78,7 @@ struct signer_msg {
         struct signer_msg_issue issue;
         struct signer_msg_ocsp ocsp;
         struct signer_msg_refused refused; /* of FATAL too */
-        struct span der;                   /* of SIGNED */
+        struct signer_msg_signed signed_;
     } u;
 };
 

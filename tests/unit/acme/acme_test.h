@@ -43,14 +43,15 @@ struct signer_client {
     atomic_int issued; /* certificates signed */
 };
 
-const struct cert *signer_client_root(const struct signer_client *c)
+void signer_client_certs(struct signer_client *c, struct signer_certs *ret)
 {
-    return c->root;
+    *ret = (struct signer_certs){cert_ref(c->root), {cert_ref(c->issuing)}, 1};
 }
 
-const struct cert *signer_client_issuing(const struct signer_client *c)
+void signer_certs_free(struct signer_certs *c)
 {
-    return c->issuing;
+    cert_free(c->root);
+    cert_free(c->issuing[0]);
 }
 
 bool signer_client_alive(const struct signer_client *c)
@@ -59,7 +60,7 @@ bool signer_client_alive(const struct signer_client *c)
 }
 
 enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, struct arena *a,
-                         struct span *ret_der, struct errinfo *ei)
+                         struct signer_signed *ret, struct errinfo *ei)
 {
     if (atomic_load(&c->away))
         return err_set(ei, TD_BUSY, "the signer is away");
@@ -78,14 +79,15 @@ enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, 
                              .key_usage = X509_KU_DIGITAL_SIGNATURE,
                              .san_permanent_id = r->device_serial};
     atomic_fetch_add(&c->issued, 1);
-    return x509_build(&spec, c->issuing, c->key, a, ret_der, ei);
+    assert_true(cert_ski(c->issuing, ret->issuer));
+    return x509_build(&spec, c->issuing, c->key, a, &ret->der, ei);
 }
 
-enum td_err signer_ocsp(struct signer_client *c, const struct ocsp_single *singles, size_t n,
-                        struct span nonce, struct arena *a, struct span *ret_der,
-                        struct errinfo *ei)
+enum td_err signer_ocsp(struct signer_client *c, const uint8_t issuer[static CERT_SKI_SIZE],
+                        const struct ocsp_single *singles, size_t n, struct span nonce,
+                        struct arena *a, struct span *ret_der, struct errinfo *ei)
 {
-    (void)c, (void)singles, (void)n, (void)nonce, (void)a, (void)ret_der;
+    (void)c, (void)issuer, (void)singles, (void)n, (void)nonce, (void)a, (void)ret_der;
     return err_set(ei, TD_BUSY, "no OCSP here");
 }
 

@@ -547,6 +547,8 @@ static void test_signer_checks_windows(void **state)
     arena_init(&a, 1 << 20);
     struct errinfo ei = {0};
     int64_t now = clock_now(&clock_system);
+    uint8_t id[CERT_SKI_SIZE];
+    assert_true(cert_ski(ca_issuing(f->ca), id));
     struct span ours = certid(&a, ca_issuing(f->ca), DIGEST_SHA256, SPAN_LIT("\x11"));
     struct span foreign = certid(&a, ca_root(f->ca), DIGEST_SHA256, SPAN_LIT("\x11"));
     struct span other = certid(&a, ca_issuing(f->ca), DIGEST_SHA512, SPAN_LIT("\x11"));
@@ -571,10 +573,14 @@ static void test_signer_checks_windows(void **state)
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         struct span out;
-        enum td_err e = signer_ocsp(f->client, &rows[i].s, 1, none, &a, &out, &ei);
+        enum td_err e = signer_ocsp(f->client, id, &rows[i].s, 1, none, &a, &out, &ei);
         if (e != rows[i].e)
             fail_msg("row %zu: %s %s", i, err_name(e), err_msg(&ei, e));
     }
+    struct span out;
+    id[0] ^= 1; /* no CA of ours */
+    assert_int_equal(signer_ocsp(f->client, id, &rows[0].s, 1, none, &a, &out, &ei), TD_FORBIDDEN);
+    assert_string_equal(ei.reason, "certid-issuer");
 }
 
 /* Last: without the signer, what is cached is still answered, the rest is tryLater. */

@@ -15,6 +15,7 @@ struct channel {
     int fd;
     pid_t pid;
     uint32_t generation;
+    uint8_t issuer[CERT_SKI_SIZE];
     uint8_t in[LIMIT_SIGNER_MSG];
     struct span spki[5]; /* by enum key_type, P-256 to Ed25519 */
     struct arena arena;
@@ -51,8 +52,11 @@ static void expect_hello(struct channel *ch)
         recv_msg(ch, &m);
     while (m.type == SIGNER_MSG_GONE);
     assert_int_equal(m.type, SIGNER_MSG_HELLO);
-    assert_true(m.u.hello.responder.n > 0);
+    assert_true(m.u.hello.issuers[0].responder.n > 0);
     ch->generation = m.generation;
+    cert_auto *issuing = NULL;
+    assert_ok(cert_parse(m.u.hello.issuers[0].cert, &issuing, NULL));
+    assert_true(cert_ski(issuing, ch->issuer));
 }
 
 static int up(void **state)
@@ -259,7 +263,7 @@ static void test_unknown_messages(void **state)
     send_msg(ch, &gone);
     expect_refused(ch, 301, TD_UNSUPPORTED, "message");
     struct signer_msg hello = {.type = SIGNER_MSG_HELLO, .generation = ch->generation, .id = 302};
-    hello.u.hello = (struct signer_msg_hello){SPAN_LIT("a"), SPAN_LIT("b"), SPAN_LIT("c")};
+    hello.u.hello = (struct signer_msg_hello){SPAN_LIT("a"), {{SPAN_LIT("b"), SPAN_LIT("c")}}, 1};
     send_msg(ch, &hello);
     expect_refused(ch, 302, TD_UNSUPPORTED, "message");
 

@@ -22,9 +22,9 @@ static void *hammer_fn(void *arg)
     while (!atomic_load(&h->stop)) {
         arena_auto a;
         arena_init(&a, 65536);
-        struct span der;
+        struct signer_signed made;
         struct errinfo ei = {0};
-        enum td_err e = signer_issue(h->f->client, &r, &a, &der, &ei);
+        enum td_err e = signer_issue(h->f->client, &r, &a, &made, &ei);
         atomic_fetch_add(e == TD_OK ? &h->ok : e == TD_BUSY ? &h->busy : &h->other, 1);
         if (e == TD_BUSY)
             sched_yield();
@@ -78,25 +78,28 @@ static void test_requests_out_of_range(void **state)
     struct errinfo ei = {0};
     arena_auto a;
     arena_init(&a, 65536);
-    struct span der;
+    struct signer_signed made;
     uint8_t evidence[SHA256_SIZE] = {1};
     struct signer_issue r = {.profile = "",
                              .device_serial = "X1",
                              .spki = SPAN_LIT("x"),
                              .evidence_sha256 = SPAN_ARR(evidence)};
-    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL); /* no profile */
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_INVAL); /* no profile */
     r.profile = "management";
     r.spki = (struct span){NULL, 0};
-    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL);
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_INVAL);
     r.spki = SPAN_LIT("x");
     r.evidence_sha256 = SPAN_LIT("short");
-    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_INVAL);
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_INVAL);
     r.evidence_sha256 = (struct span){NULL, 0};
-    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_FORBIDDEN);
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_FORBIDDEN);
     assert_string_equal(ei.reason, "evidence-missing");
+    struct span der;
+    uint8_t id[CERT_SKI_SIZE] = {0};
     struct ocsp_single s[OCSP_IDS_MAX + 1] = {{.certid_der = SPAN_LIT("x")}};
-    assert_int_equal(signer_ocsp(f->client, s, 0, r.spki, &a, &der, &ei), TD_INVAL);
-    assert_int_equal(signer_ocsp(f->client, s, OCSP_IDS_MAX + 1, r.spki, &a, &der, &ei), TD_INVAL);
+    assert_int_equal(signer_ocsp(f->client, id, s, 0, r.spki, &a, &der, &ei), TD_INVAL);
+    assert_int_equal(signer_ocsp(f->client, id, s, OCSP_IDS_MAX + 1, r.spki, &a, &der, &ei),
+                     TD_INVAL);
 }
 
 /* Started by root, the worker reads the keys, then is somebody else. */
@@ -125,10 +128,10 @@ static void test_other_user(void **state)
     uint8_t evidence[SHA256_SIZE] = {1};
     struct signer_issue r = {
         .profile = "management", .device_serial = "USER1", .evidence_sha256 = SPAN_ARR(evidence)};
-    struct span der;
+    struct signer_signed made;
     assert_ok(key_generate(KEY_P256, &key, &ei));
     assert_ok(key_spki(key, &a, &r.spki, &ei));
-    assert_ok(signer_issue(other.client, &r, &a, &der, &ei));
+    assert_ok(signer_issue(other.client, &r, &a, &made, &ei));
     signer_client_stop(other.client);
     assert_int_equal(RUN(out, "rm", "-rf", other.dir), 0);
     assert_true(signer_client_alive(f->client));
@@ -148,13 +151,13 @@ static void test_supervisor_killed(void **state)
     assert_false(signer_client_alive(f->client));
     arena_auto a;
     arena_init(&a, 65536);
-    struct span der;
+    struct signer_signed made;
     uint8_t evidence[SHA256_SIZE] = {1};
     struct signer_issue r = {.profile = "management",
                              .device_serial = "X1",
                              .spki = SPAN_LIT("x"),
                              .evidence_sha256 = SPAN_ARR(evidence)};
-    assert_int_equal(signer_issue(f->client, &r, &a, &der, &ei), TD_BUSY);
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_BUSY);
     assert_int_equal(err_http(TD_BUSY), 503);
 }
 

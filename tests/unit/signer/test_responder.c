@@ -28,7 +28,7 @@ static int up(void **state)
     assert_int_equal(crypt_init(&ei), TD_OK);
     clock_fixed_init(&w.clock, 1800000000);
     arena_init(&w.ca.arena, 1 << 20);
-    assert_int_equal(key_generate(KEY_P256, &w.ca.issuing_key, &ei), TD_OK);
+    assert_int_equal(key_generate(KEY_P256, &w.ca.issuing[0].key, &ei), TD_OK);
     uint8_t serial[PROFILE_SERIAL_SIZE];
     profile_serial(&rng_system, serial);
     struct x509_spec s = {.serial = SPAN_ARR(serial),
@@ -36,18 +36,19 @@ static int up(void **state)
                           .o = "Org",
                           .not_before = w.clock.at - DAY,
                           .not_after = w.clock.at + 4000 * DAY,
-                          .public_key = w.ca.issuing_key,
+                          .public_key = w.ca.issuing[0].key,
                           .key_usage = X509_KU_CERT_SIGN,
                           .ca = true};
     struct span der;
-    assert_int_equal(x509_build(&s, NULL, w.ca.issuing_key, &w.ca.arena, &der, &ei), TD_OK);
-    assert_int_equal(cert_parse(der, &w.ca.issuing, &ei), TD_OK);
+    assert_int_equal(x509_build(&s, NULL, w.ca.issuing[0].key, &w.ca.arena, &der, &ei), TD_OK);
+    assert_int_equal(cert_parse(der, &w.ca.issuing[0].cert, &ei), TD_OK);
+    w.ca.n = 1;
     assert_int_equal(cadir_conf_parse((struct span){NULL, 0}, &w.ca.arena, &w.ca.conf, &ei), TD_OK);
     snprintf(w.path, sizeof w.path, "/tmp/td-responder-XXXXXX");
     close(mkstemp(w.path));
     assert_int_equal(audit_log_open(w.path, 0, &w.audit, &ei), TD_OK);
     issuer_init(&w.issuer, &w.ca, &w.audit, &w.clock.clock, &rng_system);
-    assert_int_equal(responder_init(&w.responder, &w.issuer, &ei), TD_OK);
+    assert_int_equal(responder_init(&w.responder, &w.ca.issuing[0], &w.issuer, &ei), TD_OK);
     *state = &w;
     return 0;
 }
@@ -183,7 +184,7 @@ static void test_renewal(void **state)
     assert_int_equal(cert_ext(r->cert, "1.3.6.1.5.5.7.48.1.5", &v), 1); /* nocheck */
     assert_int_equal(cert_ext(r->cert, "2.5.29.37", &v), 1);
     assert_true(span_eq(v, SPAN_LIT("\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x09")));
-    assert_int_equal(cert_check_issued(r->cert, w->ca.issuing, &ei), TD_OK);
+    assert_int_equal(cert_check_issued(r->cert, w->ca.issuing[0].cert, &ei), TD_OK);
     struct cert *first = cert_ref(r->cert);
     int64_t born = w->clock.at;
     w->clock.at = r->renew_at - 1;

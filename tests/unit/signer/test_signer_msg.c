@@ -41,7 +41,7 @@ static struct signer_msg refused_msg(enum td_err code)
 static struct signer_msg signed_msg(struct span der)
 {
     struct signer_msg m = {.type = SIGNER_MSG_SIGNED, .id = UINT64_MAX, .generation = UINT32_MAX};
-    m.u.der = der;
+    m.u.signed_.der = der;
     return m;
 }
 
@@ -69,7 +69,10 @@ static void test_round_trips(void **state)
 {
     (void)state;
     struct signer_msg hello = {.type = SIGNER_MSG_HELLO, .generation = 1};
-    hello.u.hello = (struct signer_msg_hello){SPAN_LIT("root"), SPAN_LIT("issuing"), SPAN_LIT("r")};
+    hello.u.hello = (struct signer_msg_hello){
+        SPAN_LIT("root"),
+        {{SPAN_LIT("issuing"), SPAN_LIT("r")}, {SPAN_LIT("old"), SPAN_LIT("s")}},
+        2};
     struct signer_msg gone = {.type = SIGNER_MSG_GONE, .generation = 9};
     struct signer_msg fatal = refused_msg(TD_CRYPTO);
     fatal.type = SIGNER_MSG_FATAL;
@@ -142,16 +145,16 @@ static void test_bytes_out_of_range_are_not_read(void **state)
         uint8_t value;
         enum td_err e;
     } rows[] = {
-        {0, 2, TD_UNSUPPORTED}, /* version */
+        {0, 1, TD_UNSUPPORTED}, /* version */
         {1, 0, TD_UNSUPPORTED}, /* type */
         {1, 200, TD_UNSUPPORTED},
-        {14, 0, TD_PARSE}, /* no single */
-        {14, OCSP_IDS_MAX + 1, TD_PARSE},
-        {15, 3, TD_PARSE}, /* no such status */
-        {15, OCSP_REVOKED, TD_OK},
-        {16, 5, TD_PARSE}, /* a reason for `good` */
-        {16, 11, TD_PARSE},
-        {17, 0x80, TD_PARSE}, /* a time of the far future */
+        {34, 0, TD_PARSE}, /* no single */
+        {34, OCSP_IDS_MAX + 1, TD_PARSE},
+        {35, 3, TD_PARSE}, /* no such status */
+        {35, OCSP_REVOKED, TD_OK},
+        {36, 5, TD_PARSE}, /* a reason for `good` */
+        {36, 11, TD_PARSE},
+        {37, 0x80, TD_PARSE}, /* a time of the far future */
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         uint8_t keep = b.p[rows[i].at];

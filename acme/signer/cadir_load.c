@@ -1,0 +1,212 @@
+/* Reading a CA directory: certificates, keys, and whether they belong together. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "acme/signer/cadir.h"
+#include "mdm/base/clock.h"
+#include "mdm/base/fs.h"
+#include "mdm/base/hex.h"
+
+#define KEY_FILE_MAX 8192
+#define CERT_FILE_MAX 16384
+#define INI_FILE_MAX 16384
+#define OLDER "issuing-" /* what the files of a named issuing CA begin with */
+
+static enum td_err path_of(const char *dir, const char *name, char out[static CADIR_PATH_MAX],
+                           struct errinfo *ei)
+{
+    int n = snprintf(out, CADIR_PATH_MAX, "%s/%s", dir, name);
+    if (n < 0 || n >= CADIR_PATH_MAX)
+        return err_set(ei, TD_LIMIT, "the path of the CA directory is too long");
+    return TD_OK;
+}
+
+enum td_err cadir_issuing_path(const char *dir, const uint8_t id[static CERT_SKI_SIZE],
+                               const char *ending, char out[static CADIR_PATH_MAX],
+                               struct errinfo *ei)
+{
+    char name[CADIR_NAME_MAX], hex[2 * CERT_SKI_SIZE + 1];
+    hex_enc(span_of(id, CERT_SKI_SIZE), hex);
+    snprintf(name, sizeof name, OLDER "%s.%s", hex, ending);
+    return path_of(dir, name, out, ei);
+}
+
+static enum td_err read_cert(const char *dir, const char *name, struct cert **ret,
+                             struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    buf_auto b;
+    buf_init(&b, CERT_FILE_MAX);
+    TD_TRY(path_of(dir, name, path, ei));
+    TD_TRY(fs_read(path, CERT_FILE_MAX, &b, ei));
+    return cert_from_pem(buf_view(&b), ret, ei);
+}
+
+static enum td_err read_key(const char *path, const struct secret *pass, struct key **ret,
+                            struct errinfo *ei)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_sys(ei, TD_IO, errno, "cannot read %s", path);
+    if (st.st_mode & (S_IRWXG | S_IRWXO))
+        return err_set(ei, TD_FORBIDDEN, "%s can be read by others: chmod 600 it", path);
+    buf_auto pem;
+    buf_init(&pem, KEY_FILE_MAX);
+    TD_TRY(fs_read(path, KEY_FILE_MAX, &pem, ei));
+    struct errinfo why = {0};
+    enum td_err e = key_from_pem(buf_view(&pem), pass->p ? pass : NULL, ret, &why);
+    if (e == TD_OK)
+        return TD_OK;
+    bool locked = strstr(buf_cstr(&pem), "ENCRYPTED") != NULL;
+    if (locked && !pass->p)
+        return err_set(ei, TD_CRYPTO, "%s is encrypted: name the passphrase file", path);
+    if (locked)
+        return err_set(ei, TD_CRYPTO, "wrong passphrase for %s", path);
+    return err_set(ei, e, "%s: %.100s", path, err_msg(&why, e));
+}
+
+/* The key of an issuing CA: under the CA's own name, or, of the first one, issuing.key. */
+static enum td_err find_key(const char *dir, struct cadir_issuing *is, const struct secret *pass,
+                            struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    TD_TRY(cadir_issuing_path(dir, is->id, "key", path, ei));
+    if (!fs_exists(path))
+        TD_TRY(cadir_path(dir, CADIR_ISSUING_KEY, path, ei));
+    TD_TRY(read_key(path, pass, &is->key, ei));
+    if (!key_equal(cert_key(is->cert), is->key))
+        return err_set(ei, TD_CRYPTO, "%s is not the key of the issuing CA %s", path, is->hex);
+    return TD_OK;
+}
+
+/* Takes the certificate into the list (also on error: cadir_free has it then). */
+static enum td_err add_issuing(struct cadir *c, const char *name, struct cert *take,
+                               struct errinfo *ei)
+{
+    if (c->n == CADIR_ISSUING_MAX) {
+        cert_free(take);
+        return err_set(ei, TD_LIMIT, "more than %d issuing CAs", CADIR_ISSUING_MAX);
+    }
+    struct cadir_issuing *is = &c->issuing[c->n++];
+    is->cert = take;
+    if (!cert_is_ca(take))
+        return err_set(ei, TD_CRYPTO, "%s is not a CA certificate", name);
+    if (!cert_ski(take, is->id))
+        return err_set(ei, TD_CRYPTO, "%s has no subject key identifier of 20 octets", name);
+    hex_enc(SPAN_ARR(is->id), is->hex);
+    return cert_check_issued(take, c->root, ei);
+}
+
+static bool listed(const struct cadir *c, const struct cert *x)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (span_eq(cert_der(c->issuing[i].cert), cert_der(x)))
+            return true;
+    return false;
+}
+
+static bool older_name(const char *name)
+{
+    uint8_t id[CERT_SKI_SIZE];
+    struct span s = span_str(name);
+    size_t n = strlen(OLDER);
+    return s.n == n + 2 * CERT_SKI_SIZE + 4 && strncmp(name, OLDER, n) == 0 &&
+           hex_dec(span_sub(s, n, 2 * CERT_SKI_SIZE), id, sizeof id) == TD_OK &&
+           strcmp(name + s.n - 4, ".crt") == 0;
+}
+
+static enum td_err add_older(struct cadir *c, const char *dir, const char *name, int64_t now,
+                             struct errinfo *ei)
+{
+    struct cert *x = NULL;
+    TD_TRY(read_cert(dir, name, &x, ei));
+    bool over = cert_not_after(x) <= now; /* and so is every certificate it issued */
+    if (over || listed(c, x)) {
+        cert_free(x);
+        return TD_OK;
+    }
+    return add_issuing(c, name, x, ei);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct cadir_issuing *x = a, *y = b;
+    int64_t tx = cert_not_before(x->cert), ty = cert_not_before(y->cert);
+    return tx != ty ? (tx < ty) - (tx > ty) : strcmp(x->hex, y->hex);
+}
+
+/* The active one, then those that rotation left. */
+static enum td_err read_issuing(struct cadir *c, const char *dir, struct errinfo *ei)
+{
+    struct cert *active = NULL;
+    int64_t now = clock_now(&clock_system);
+    TD_TRY(read_cert(dir, cadir_name(CADIR_ISSUING_CERT), &active, ei));
+    TD_TRY(add_issuing(c, cadir_name(CADIR_ISSUING_CERT), active, ei));
+    DIR *d = opendir(dir);
+    if (!d)
+        return err_sys(ei, TD_IO, errno, "cannot list %.100s", dir);
+    enum td_err e = TD_OK;
+    for (struct dirent *f; e == TD_OK && (f = readdir(d)) != NULL;)
+        if (older_name(f->d_name))
+            e = add_older(c, dir, f->d_name, now, ei);
+    closedir(d);
+    if (e == TD_OK)
+        qsort(c->issuing + 1, c->n - 1, sizeof c->issuing[0], newest_first);
+    return e;
+}
+
+static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_file,
+                            struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    buf_auto ini;
+    buf_init(&ini, INI_FILE_MAX);
+    TD_TRY(cadir_path(dir, CADIR_INI, path, ei));
+    TD_TRY(fs_read(path, INI_FILE_MAX, &ini, ei));
+    TD_TRY(cadir_conf_parse(buf_view(&ini), &c->arena, &c->conf, ei));
+    TD_TRY(read_cert(dir, cadir_name(CADIR_ROOT_CERT), &c->root, ei));
+    if (!cert_is_ca(c->root))
+        return err_set(ei, TD_CRYPTO, "root.crt is not a CA certificate");
+    TD_TRY(read_issuing(c, dir, ei));
+    secret_auto pass = {NULL, 0};
+    TD_TRY(cadir_pass(pass_file, &pass, ei));
+    for (size_t i = 0; i < c->n; i++)
+        TD_TRY(find_key(dir, &c->issuing[i], &pass, ei));
+    return TD_OK;
+}
+
+enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
+                       struct errinfo *ei)
+{
+    *ret = (struct cadir){0};
+    if (cadir_look(dir) != CADIR_COMPLETE)
+        return err_set(ei, TD_NOTFOUND, "%.120s holds no complete CA: testudo-signer init", dir);
+    arena_init(&ret->arena, 4 * INI_FILE_MAX);
+    enum td_err e = read_all(ret, dir, pass_file, ei);
+    if (e != TD_OK)
+        cadir_free(ret);
+    return e;
+}
+
+const struct cadir_issuing *cadir_find(const struct cadir *c,
+                                       const uint8_t id[static CERT_SKI_SIZE])
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (memcmp(c->issuing[i].id, id, CERT_SKI_SIZE) == 0)
+            return &c->issuing[i];
+    return NULL;
+}
+
+void cadir_free(struct cadir *c)
+{
+    cert_free(c->root);
+    for (size_t i = 0; i < c->n; i++) {
+        cert_free(c->issuing[i].cert);
+        key_free(c->issuing[i].key);
+    }
+    arena_free(&c->arena);
+    *c = (struct cadir){0};
+}
