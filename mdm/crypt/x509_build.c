@@ -1,9 +1,10 @@
-#include "mdm/crypt/x509_build.h"
+#include "mdm/crypt/x509_build_int.h"
 
 #include "mdm/crypt/der_int.h"
 #include "mdm/crypt/key_int.h"
 #include "mdm/crypt/x509_ext_int.h"
 #include "mdm/crypt/x509_int.h"
+#include "mdm/crypt/x509_lint.h"
 
 #define CERT_BUILD_MAX 16384
 #define SERIAL_MAX 20
@@ -133,22 +134,31 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
     return e == TD_OK ? TD_OK : err_set(ei, e, "certificate");
 }
 
-enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
-                       const struct key *issuer_key, struct arena *a, struct span *ret,
-                       struct errinfo *ei)
+static enum td_err no_algorithm(struct errinfo *ei)
+{
+    return err_set(ei, TD_UNSUPPORTED, "issuer's type of key");
+}
+
+enum td_err x509_tbs(const struct x509_spec *spec, const struct cert *issuer,
+                     const struct key *issuer_key, struct buf *ret, struct errinfo *ei)
 {
     TD_TRY(check_spec(spec, issuer, issuer_key, ei));
     const struct sigalg *alg = sigalg_of_key(issuer_key);
+    return alg ? put_tbs(ret, spec, issuer, alg, ei) : no_algorithm(ei);
+}
+
+enum td_err x509_seal(struct span tbs, const struct key *issuer_key, struct arena *a,
+                      struct span *ret, struct errinfo *ei)
+{
+    const struct sigalg *alg = sigalg_of_key(issuer_key);
     if (!alg)
-        return err_set(ei, TD_UNSUPPORTED, "issuer's type of key");
-    buf_auto tbs, b;
-    buf_init(&tbs, CERT_BUILD_MAX);
-    buf_init(&b, CERT_BUILD_MAX);
-    TD_TRY(put_tbs(&tbs, spec, issuer, alg, ei));
+        return no_algorithm(ei);
     struct span sig;
-    TD_TRY(key_sign(issuer_key, alg->digest, buf_view(&tbs), a, &sig, ei));
+    TD_TRY(key_sign(issuer_key, alg->digest, tbs, a, &sig, ei));
+    buf_auto b;
+    buf_init(&b, CERT_BUILD_MAX);
     size_t outer = der_open(&b, DER_SEQUENCE);
-    buf_span(&b, buf_view(&tbs));
+    buf_span(&b, tbs);
     buf_span(&b, alg->der);
     der_put_bits(&b, sig);
     der_close(&b, outer);
@@ -159,4 +169,15 @@ enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
         return err_set(ei, TD_NOMEM, "certificate");
     *ret = der;
     return TD_OK;
+}
+
+enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
+                       const struct key *issuer_key, struct arena *a, struct span *ret,
+                       struct errinfo *ei)
+{
+    buf_auto tbs;
+    buf_init(&tbs, CERT_BUILD_MAX);
+    TD_TRY(x509_tbs(spec, issuer, issuer_key, &tbs, ei));
+    TD_TRY(x509_lint(buf_view(&tbs), issuer, ei));
+    return x509_seal(buf_view(&tbs), issuer_key, a, ret, ei);
 }

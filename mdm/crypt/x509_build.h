@@ -34,7 +34,8 @@ struct x509_spec {
  * else UTF8String. A serial whose first octet has its top bit set gets a zero octet in front: keep
  * that bit clear and the octet not zero where it is compared with cert_serial. DER in the arena.
  * TD_INVAL for a specification that cannot be written: serial, validity, names over their bounds
- * (64 characters, C exactly 2), empty subject of a CA or without SAN, foreign issuer key. */
+ * (64 characters, C exactly 2), empty subject of a CA or without SAN, foreign issuer key; and for
+ * one that x509_lint refuses before it is signed. */
 TD_NODISCARD enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
                                     const struct key *issuer_key, struct arena *a, struct span *ret,
                                     struct errinfo *ei);

@@ -147,14 +147,14 @@ static void test_client(void **state)
                           .not_after = T0 + YEAR,
                           .public_key = p->lk,
                           .eku = client};
-    cert_auto *no_ku = t_cert(&s, p->sub, p->ik);
+    cert_auto *no_ku = t_odd(&s, p->sub, p->ik);
     assert_err(TD_CRYPTO, cert_check_client(no_ku, p->sub, &ei));
     s.key_usage = X509_KU_CERT_SIGN;
-    cert_auto *other_ku = t_cert(&s, p->sub, p->ik);
+    cert_auto *other_ku = t_odd(&s, p->sub, p->ik);
     assert_err(TD_CRYPTO, cert_check_client(other_ku, p->sub, &ei));
     s.key_usage = X509_KU_DIGITAL_SIGNATURE;
     s.eku = NULL;
-    cert_auto *no_eku = t_cert(&s, p->sub, p->ik);
+    cert_auto *no_eku = t_odd(&s, p->sub, p->ik);
     assert_err(TD_CRYPTO, cert_check_client(no_eku, p->sub, &ei));
 }
 
