@@ -90,11 +90,21 @@ static void render_histogram(struct buf *b, size_t m)
     buf_printf(b, "%s_sum %lld.%06lld\n%s_count %lld\n", name, us / 1000000, us % 1000000, name, n);
 }
 
+/* A name may carry labels, name{what="x"}: rows of one name stand together under one head. */
+static void render_head(struct buf *b, size_t m)
+{
+    int n = (int)strcspn(table[m].name, "{");
+    if (m > 0 && strncmp(table[m - 1].name, table[m].name, (size_t)n) == 0 &&
+        table[m - 1].name[n] == '{')
+        return;
+    buf_printf(b, "# HELP %.*s %s\n# TYPE %.*s %s\n", n, table[m].name, table[m].help, n,
+               table[m].name, kind_names[table[m].kind]);
+}
+
 enum td_err metrics_render(struct buf *b)
 {
     for (size_t m = 0; m < METRIC_MAX; m++) {
-        buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", table[m].name, table[m].help, table[m].name,
-                   kind_names[table[m].kind]);
+        render_head(b, m);
         if (table[m].kind == HISTOGRAM)
             render_histogram(b, m);
         else

@@ -1,5 +1,6 @@
 /* Counters and histograms of the process, shown at /metrics in Prometheus text form.
- * One row per metric in metrics.def: METRIC(id, name, kind, help). Lock-free. */
+ * One row per metric in metrics.def: METRIC(id, name, kind, help); name{label="x"} stands behind
+ * the others of that name. Lock-free. */
 #ifndef TD_BASE_METRICS_H
 #define TD_BASE_METRICS_H
 

@@ -7,6 +7,7 @@
 #include "mdm/core/push.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 #include "mdm/wire/plist.h"
 
 struct core;
@@ -117,8 +118,23 @@ TD_NODISCARD enum td_err core_command_list(struct tx *tx, const char *serial, in
                                            size_t max, struct arena *a, struct core_command **ret,
                                            size_t *ret_n, struct errinfo *ei);
 
-/* Deletes finished commands older than `before_time`, at most `max`. */
-TD_NODISCARD enum td_err core_clean(struct core *c, int64_t before_time, size_t max,
-                                    struct errinfo *ei);
+/* --- what ends with time: steps of a cleaner; *ret_gone: rows --- */
+
+/* Deletes commands that were finished before that time, at most `max`. */
+TD_NODISCARD enum td_err core_clean_commands(struct tx *tx, int64_t before, size_t max,
+                                             int64_t *ret_gone, struct errinfo *ei);
+/* Cancels commands that wait since before that time. A device that reports one all the same is
+ * heard as MB-47 has it: nothing changes. */
+TD_NODISCARD enum td_err core_expire_commands(struct tx *tx, int64_t now, int64_t before,
+                                              size_t max, int64_t *ret_gone, struct errinfo *ei);
+/* Steps of sweep.h over the enrolments that left before that time and have no commands any more:
+ * those that are over are deleted, or those whose device never came for its removal. Its
+ * certificate is then pinned nowhere, and its device a stranger. */
+TD_NODISCARD enum td_err core_clean_removed(struct tx *tx, int64_t before, size_t max,
+                                            struct sweep *pos, int64_t *ret_gone, bool *ret_more,
+                                            struct errinfo *ei);
+TD_NODISCARD enum td_err core_clean_leaving(struct tx *tx, int64_t before, size_t max,
+                                            struct sweep *pos, int64_t *ret_gone, bool *ret_more,
+                                            struct errinfo *ei);
 
 #endif

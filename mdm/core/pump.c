@@ -21,7 +21,6 @@ struct want {
 };
 
 struct batch {
-    char after[CORE_ID_MAX + 1];
     int64_t now;
     struct arena *a;
     struct want wants[BATCH];
@@ -55,8 +54,7 @@ static enum td_err claim_job(struct tx *tx, void *ctx, struct errinfo *ei)
     enum td_err e;
     b->n = 0;
     arena_free(b->a);
-    TD_TRY(tx_query(tx, CORE_SQL(PUSH_DUE),
-                    SV_LIST(SV_TEXT(b->after), SV_INT(b->now), SV_INT(BATCH)), &cur, ei));
+    TD_TRY(tx_query(tx, CORE_SQL(PUSH_DUE), SV_LIST(SV_INT(b->now), SV_INT(BATCH)), &cur, ei));
     while ((e = cur_next(&cur, ei)) == TD_OK && b->n < BATCH) {
         e = due_row(&cur, b, &b->wants[b->n], ei);
         if (e != TD_OK)
@@ -133,8 +131,7 @@ static enum td_err peek_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct batch *b = ctx;
     struct cur cur;
-    TD_TRY(tx_row(tx, CORE_SQL(PUSH_DUE), SV_LIST(SV_TEXT(b->after), SV_INT(b->now), SV_INT(1)),
-                  &cur, ei));
+    TD_TRY(tx_row(tx, CORE_SQL(PUSH_DUE), SV_LIST(SV_INT(b->now), SV_INT(1)), &cur, ei));
     cur_end(&cur);
     return TD_OK;
 }
@@ -162,7 +159,6 @@ static bool pump_batch(struct core *c, struct batch *b)
     e = store_write(c->conf.store, settle_job, b, &ei);
     if (e != TD_OK)
         log_ev(LOG_ERROR, "push.settle_failed", KV("error", err_msg(&ei, e)));
-    memcpy(b->after, b->wants[b->n - 1].id, strlen(b->wants[b->n - 1].id) + 1);
     return b->n == BATCH && !core_tick_stopping(c->pump);
 }
 

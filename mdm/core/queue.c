@@ -151,20 +151,3 @@ enum td_err core_command_list(struct tx *tx, const char *serial, int64_t before,
     *ret_n = n;
     return TD_OK;
 }
-
-struct clean {
-    int64_t before;
-    size_t max;
-};
-
-static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
-{
-    const struct clean *q = ctx;
-    return tx_exec(tx, CORE_SQL(CMD_CLEAN), SV_LIST(SV_INT(q->before), SV_INT(q->max)), NULL, ei);
-}
-
-enum td_err core_clean(struct core *c, int64_t before_time, size_t max, struct errinfo *ei)
-{
-    struct clean q = {.before = before_time, .max = max};
-    return store_write(c->conf.store, clean_job, &q, ei);
-}

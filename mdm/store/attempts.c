@@ -104,7 +104,9 @@ enum td_err attempt_list(struct tx *tx, const char *serial, int64_t before, size
     return TD_OK;
 }
 
-enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max, struct errinfo *ei)
+enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max, int64_t *ret_gone,
+                          struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[ATTEMPT_CLEAN], SV_LIST(SV_INT(before_time), SV_INT(max)), NULL, ei);
+    return tx_exec(tx, &stmts[ATTEMPT_CLEAN], SV_LIST(SV_INT(before_time), SV_INT(max)), ret_gone,
+                   ei);
 }

@@ -28,8 +28,8 @@ TD_NODISCARD enum td_err attempt_list(struct tx *tx, const char *serial, int64_t
                                       struct arena *a, struct attempt **ret, size_t *ret_n,
                                       struct errinfo *ei);
 
-/* Deletes at most `max` rows older than `before_time`. */
+/* Deletes at most `max` rows older than `before_time`; *ret_gone (may be NULL): how many. */
 TD_NODISCARD enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max,
-                                       struct errinfo *ei);
+                                       int64_t *ret_gone, struct errinfo *ei);
 
 #endif

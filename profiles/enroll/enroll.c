@@ -7,8 +7,6 @@
 
 #define DAY INT64_C(86400)
 #define TTL_MAX_DAYS 366
-/* An invitation that ended still says so (410) for this long. */
-#define KEEP_ENDED (30 * DAY)
 
 const struct store_stmt enroll_sql[ENROLL_SQL_MAX] = {
     [ENROLL_SQL_ADD] = {"enroll.add",
@@ -120,8 +118,9 @@ enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now, struct
                    ei);
 }
 
-enum td_err enroll_clean(struct tx *tx, int64_t now, size_t max, struct errinfo *ei)
+enum td_err enroll_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
+                         struct errinfo *ei)
 {
-    return tx_exec(tx, &enroll_sql[ENROLL_SQL_CLEAN],
-                   SV_LIST(SV_INT(now - KEEP_ENDED), SV_INT(max)), NULL, ei);
+    return tx_exec(tx, &enroll_sql[ENROLL_SQL_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)),
+                   ret_gone, ei);
 }

@@ -66,8 +66,10 @@ TD_NODISCARD enum td_err enroll_compose(struct enroll *e, const char *serial, co
 TD_NODISCARD enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now,
                                        struct errinfo *ei);
 
-/* Deletes invitations that ended more than 30 days before `now`, at most `max`. */
-TD_NODISCARD enum td_err enroll_clean(struct tx *tx, int64_t now, size_t max, struct errinfo *ei);
+/* Deletes invitations that ended before that time, at most `max`; *ret_gone (may be NULL): how
+ * many. Until then one that ended still says so (410). */
+TD_NODISCARD enum td_err enroll_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
+                                      struct errinfo *ei);
 
 /* GET /enroll/{token} on the public listener; ctx is the struct enroll. */
 extern const struct route enroll_routes[];

@@ -46,4 +46,8 @@ bool token_has_scope(const char *scopes, struct span scope);
  * scope; fills req->principal. ctx is a struct token_auth. TD_UNAUTH carries the challenge. */
 enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, struct errinfo *ei);
 
+/* Deletes at most `max` tokens that expired before that time; *ret_gone (may be NULL): how many. */
+TD_NODISCARD enum td_err token_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
+                                     struct errinfo *ei);
+
 #endif

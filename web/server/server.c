@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "acme/ca/clean.h"
 #include "acme/ca/client_id.h"
 #include "apns/record.h"
 #include "mdm/base/fs.h"
@@ -41,15 +42,21 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts, &attempt_stmts, &core_stmts,  &inventory_stmts, &enroll_stmts,
-    &ca_stmts,    &acme_stmts,    &token_stmts, &api_stmts,       &client_id_stmts,
+    &audit_stmts, &attempt_stmts, &core_stmts, &inventory_stmts, &enroll_stmts,   &ca_stmts,
+    &acme_stmts,  &token_stmts,   &api_stmts,  &client_id_stmts, &ca_clean_stmts,
 };
+
+size_t server_stmts(struct store_stmts *out, size_t n)
+{
+    for (size_t i = 0; i < TD_NITEMS(stmt_sets) && i < n; i++)
+        out[i] = *stmt_sets[i];
+    return TD_NITEMS(stmt_sets);
+}
 
 enum td_err server_open_store(const struct settings *s, struct store **ret, struct errinfo *ei)
 {
     struct store_stmts sets[TD_NITEMS(stmt_sets)];
-    for (size_t i = 0; i < TD_NITEMS(sets); i++)
-        sets[i] = *stmt_sets[i];
+    server_stmts(sets, TD_NITEMS(sets));
     const struct store_conf conf = {
         .url = s->store_url,
         .readers = (unsigned)s->store_readers,
@@ -269,8 +276,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(open_enroll(s, ei));
     TD_TRY(event_subscribe(&s->bus, EVENT_DEVICE_LEAVING, bind_leaving, NULL));
     fill_views(s);
-    const struct clean_conf clean = {
-        s->store, s->acme, s->core, &clock_system, s->conf.keep_commands, s->conf.keep_attempts};
+    const struct clean_conf clean = {s->store, &s->conf, &clock_system};
     TD_TRY(clean_start(&clean, &s->clean, ei));
     return open_http(s, ei);
 }

@@ -3,7 +3,7 @@
 #ifndef TD_WEB_SERVER_SERVER_H
 #define TD_WEB_SERVER_SERVER_H
 
-#include "mdm/base/err.h"
+#include "mdm/store/store.h"
 #include "web/server/settings.h"
 
 struct server;
@@ -24,8 +24,10 @@ TD_NODISCARD enum td_err server_signer_path(const struct settings *s, char *out,
                                             struct errinfo *ei);
 
 /* Opens the store of these settings with every statement set. */
-struct store;
 TD_NODISCARD enum td_err server_open_store(const struct settings *s, struct store **ret,
                                            struct errinfo *ei);
+
+/* Copies the statement sets of all rooms to out[n], as many as fit; how many there are. */
+size_t server_stmts(struct store_stmts *out, size_t n);
 
 #endif

@@ -18,7 +18,11 @@
         s, k, CONF_BOOL, AT(m), d, 0, 0, NULL, text, false                                         \
     }
 
+#define HOUR 3600
 #define DAY 86400
+
+#define KEEP(k, m, d, lo, text)                                                                    \
+    NUM("retention", k, CONF_DURATION, m, d, lo, 36500 * (int64_t)DAY, text)
 
 static const struct conf_key keys[] = {
     STR("server", "data_dir", data_dir, "/var/lib/testudo", "where everything of ours is kept"),
@@ -82,10 +86,26 @@ static const struct conf_key keys[] = {
     BOOL(
         "enroll", "sign_message", enroll_sign_message, "no",
         "devices sign each message (Mdm-Signature): needed where TLS ends at a proxy without mTLS"),
-    NUM("retention", "commands", CONF_DURATION, keep_commands, "90d", DAY, 3650 * DAY,
-        "finished commands and their results"),
-    NUM("retention", "attempts", CONF_DURATION, keep_attempts, "180d", DAY, 3650 * DAY,
-        "refused and accepted proofs of identity"),
+    KEEP("commands", keep_commands, "90d", DAY, "finished commands and their results"),
+    KEEP("waiting", keep_waiting, "365d", DAY,
+         "commands that no device came for; then they are cancelled"),
+    KEEP("attempts", keep_attempts, "180d", DAY, "refused and accepted proofs of identity"),
+    KEEP("audit", keep_audit, "1095d", 30 * DAY, "the audit trail"),
+    KEEP("invitations", keep_invitations, "30d", HOUR,
+         "invitations behind their end; until then they say that they ended"),
+    KEEP("orders", keep_orders, "1d", HOUR,
+         "ACME orders behind their expiry, and accounts without orders"),
+    KEEP("client_ids", keep_client_ids, "7d", HOUR,
+         "ClientIdentifiers behind their expiry, and at least as long as an order lives"),
+    KEEP("evidence", keep_evidence, "730d", 30 * DAY,
+         "what devices proved; at least as long as a certificate rests on it"),
+    KEEP("certificates", keep_certificates, "30d", DAY,
+         "certificates behind their expiry that no enrolment holds; OCSP knows them until then"),
+    KEEP("removed", keep_removed, "180d", DAY,
+         "enrolments that are over, and at least as long as their commands"),
+    KEEP("leaving", keep_leaving, "730d", 30 * DAY,
+         "enrolments that left and whose device never came for its removal"),
+    KEEP("tokens", keep_tokens, "90d", HOUR, "API tokens behind their expiry"),
 };
 
 const struct conf_table settings_table = {keys, TD_NITEMS(keys)};

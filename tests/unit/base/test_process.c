@@ -235,6 +235,10 @@ static void metrics(void **state)
         "\ntestudo_http_request_seconds_bucket{le=\"+Inf\"} 7\n",
         "\ntestudo_http_request_seconds_sum 62.500202\n",
         "\ntestudo_http_request_seconds_count 7\n",
+        /* labels: one head for all of a name */
+        ("# TYPE testudo_cleaned_rows_total counter\n"
+         "testudo_cleaned_rows_total{what=\"waiting\"} 0\n"
+         "testudo_cleaned_rows_total{what=\"commands\"} 0\n"),
     };
     for (size_t i = 0; i < TD_NITEMS(lines); i++)
         if (!strstr(buf_cstr(&b), lines[i]))

@@ -107,6 +107,23 @@ static enum td_err page_job(struct tx *tx, void *ctx, struct errinfo *ei)
     return core_command_list(tx, "SERIALA", p->before, p->max, &p->f->a, &p->list, &p->n, ei);
 }
 
+struct cleaning {
+    int64_t before;
+    size_t max;
+};
+
+static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct cleaning *c = ctx;
+    return core_clean_commands(tx, c->before, c->max, NULL, ei);
+}
+
+static enum td_err clean(struct fx *f, int64_t before, size_t max)
+{
+    struct cleaning c = {before, max};
+    return store_write(f->store, clean_job, &c, NULL);
+}
+
 static void list_and_clean(void **state)
 {
     struct fx *f = *state;
@@ -131,13 +148,13 @@ static void list_and_clean(void **state)
     assert_int_equal(fx_connect(f, 'a', FX_UDID_A, "Acknowledged", uuid[0]), TD_OK);
     f->clock.at += 10;
     assert_int_equal(fx_connect(f, 'a', FX_UDID_A, "Acknowledged", uuid[1]), TD_OK);
-    assert_int_equal(core_clean(f->core, FX_NOW, 10, NULL), TD_OK);
+    assert_int_equal(clean(f, FX_NOW, 10), TD_OK);
     assert_int_equal(fx_commands(f, "SERIALA", &p.list), 5);
-    assert_int_equal(core_clean(f->core, FX_NOW + 1, 10, NULL), TD_OK);
+    assert_int_equal(clean(f, FX_NOW + 1, 10), TD_OK);
     assert_int_equal(fx_commands(f, "SERIALA", &p.list), 4);
-    assert_int_equal(core_clean(f->core, FX_NOW + 100, 0, NULL), TD_OK);
+    assert_int_equal(clean(f, FX_NOW + 100, 0), TD_OK);
     assert_int_equal(fx_commands(f, "SERIALA", &p.list), 4);
-    assert_int_equal(core_clean(f->core, FX_NOW + 100, 1, NULL), TD_OK);
+    assert_int_equal(clean(f, FX_NOW + 100, 1), TD_OK);
     assert_int_equal(fx_commands(f, "SERIALA", &p.list), 3); /* open ones stay */
 }
 
@@ -225,8 +242,7 @@ static enum td_err outbox_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct cur cur;
     int64_t *n = ctx;
-    enum td_err e = tx_row(tx, CORE_SQL(PUSH_DUE),
-                           SV_LIST(SV_TEXT(""), SV_INT(INT64_MAX), SV_INT(1)), &cur, ei);
+    enum td_err e = tx_row(tx, CORE_SQL(PUSH_DUE), SV_LIST(SV_INT(INT64_MAX), SV_INT(1)), &cur, ei);
     *n = e == TD_OK;
     if (e == TD_OK)
         cur_end(&cur);

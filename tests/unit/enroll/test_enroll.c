@@ -293,7 +293,8 @@ struct end {
 static enum td_err end_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct end *q = ctx;
-    return q->clean ? enroll_clean(tx, q->now, 10, ei) : enroll_cancel(tx, "SERIALA", q->now, ei);
+    return q->clean ? enroll_clean(tx, q->now, 10, NULL, ei)
+                    : enroll_cancel(tx, "SERIALA", q->now, ei);
 }
 
 static void cancel_and_clean(void **state)
@@ -305,7 +306,7 @@ static void cancel_and_clean(void **state)
     assert_int_equal(store_write(x->store, end_job, &q, NULL), TD_OK);
     expect(x, open, 410, "invitation-expired");
     expect(x, used, 410, "invitation-used");
-    q = (struct end){.now = x->f->clock.at + 30 * 86400, .clean = true};
+    q = (struct end){.now = x->f->clock.at, .clean = true};
     assert_int_equal(store_write(x->store, end_job, &q, NULL), TD_OK);
     expect(x, open, 410, "invitation-expired");
     q.now += 1;

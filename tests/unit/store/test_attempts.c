@@ -142,7 +142,7 @@ static void test_device_words(void **state)
 
 static enum td_err clean(struct tx *tx, void *ctx, struct errinfo *ei)
 {
-    return attempt_clean(tx, *(int64_t *)ctx, 2, ei);
+    return attempt_clean(tx, *(int64_t *)ctx, 2, NULL, ei);
 }
 
 static void test_clean(void **state)
