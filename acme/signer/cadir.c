@@ -176,7 +176,7 @@ enum td_err cadir_conf_parse(struct span text, struct arena *a, struct cadir_con
 enum td_err cadir_conf_text(const struct cadir_conf *c, struct buf *b, struct errinfo *ei)
 {
     TD_TRY(check(c, ei));
-    TD_TRY(conf_show(&ini_table, c, b));
+    TD_TRY(conf_show(&ini_table, c, true, b));
     /* what was written must read back as it was meant */
     arena_auto a;
     arena_init(&a, INI_FILE_MAX);

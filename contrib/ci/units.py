@@ -2,7 +2,8 @@
 """Runs the cmocka programs of one label, two at a time, and sums their tests.
 
 The tests of label `unit` get TD_TEST_PG: the URL of a PostgreSQL cluster that lives for the run; a
-database's name goes in behind its third slash. Without PostgreSQL it is not set.
+database's name goes in behind its third slash. Without PostgreSQL it is not set. Those of rooms that
+use the store run once more with TD_TEST_ENGINE=pg.
 
 usage: units.py BUILD_DIR LABEL"""
 import concurrent.futures
@@ -25,6 +26,10 @@ listing = json.loads(subprocess.run(
     ["ctest", "--test-dir", build, "--show-only=json-v1", "-L", f"^{label}$"],
     check=True, capture_output=True, text=True).stdout)
 tests = [t for t in listing["tests"] if "command" in t]
+STORE_ROOMS = r"test_(store|core|inventory|ca|acme|auth|api|enroll|device)_"
+if "TD_TEST_PG" in os.environ:
+    tests += [{**t, "name": t["name"] + " on PostgreSQL", "engine": "pg"} for t in tests
+              if re.match(STORE_ROOMS, t["name"])]
 
 
 def count(pattern, text):
@@ -37,6 +42,7 @@ def run(test):
     try:
         done = subprocess.run(test["command"], capture_output=True, text=True, errors="replace",
                               timeout=properties.get("TIMEOUT", 120), stdin=subprocess.DEVNULL,
+                              env={**os.environ, "TD_TEST_ENGINE": test.get("engine", "sqlite")},
                               cwd=properties.get("WORKING_DIRECTORY", build))
         return test["name"], done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as late:

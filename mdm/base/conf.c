@@ -103,6 +103,7 @@ static enum td_err set_str(struct arena *a, struct span v, const char **ret)
 static const char *expected(const struct conf_key *k, char *text, size_t n)
 {
     static const char *const kinds[] = {[CONF_STR] = "one line without outer spaces and ' ;'",
+                                        [CONF_URL] = "an URL on one line",
                                         [CONF_BOOL] = "yes or no",
                                         [CONF_INT] = "a whole number",
                                         [CONF_DURATION] = "a duration such as 90s, 10m, 12h, 30d",
@@ -124,6 +125,7 @@ static enum td_err set(struct load *l, const struct conf_key *k, struct span v)
     void *m = member(l->out, k);
     switch (k->type) {
     case CONF_STR:
+    case CONF_URL:
         e = set_str(l->a, v, m);
         break;
     case CONF_BOOL:
@@ -156,7 +158,7 @@ static enum td_err defaults(struct load *l)
         const struct conf_key *k = &l->t->keys[i];
         if (k->dflt)
             TD_TRY(set(l, k, span_str(k->dflt)));
-        else if (k->type == CONF_STR || k->type == CONF_ENUM)
+        else if (k->type == CONF_STR || k->type == CONF_URL || k->type == CONF_ENUM)
             *(const char **)member(l->out, k) = "";
         else if (k->type == CONF_BOOL)
             *(bool *)member(l->out, k) = false;
@@ -368,14 +370,29 @@ enum td_err conf_parse(const struct conf_table *t, struct span text, struct aren
     return load_text(&l, "config", text);
 }
 
-static void show_value(const struct conf_key *k, const void *conf, struct buf *b)
+/* scheme://user:PASSWORD@host becomes scheme://user:***@host. */
+static void show_url(const char *key, const char *text, struct buf *b)
+{
+    const char *slashes = strstr(text, "://"), *host = slashes ? slashes + 3 : text;
+    size_t login = strcspn(host, "@/?#"), user = strcspn(host, ":@/?#");
+    if (strstr(text, "password="))
+        buf_printf(b, "# %s = (set)\n", key);
+    else if (slashes && host[login] == '@' && user < login)
+        buf_printf(b, "%s = %.*s:***%s\n", key, (int)(host + user - text), text, host + login);
+    else
+        buf_printf(b, "%s = %s\n", key, text);
+}
+
+static void show_value(const struct conf_key *k, const void *conf, bool secrets, struct buf *b)
 {
     const void *m = (const uint8_t *)conf + k->offset;
     const char *text = NULL;
-    if (k->type == CONF_STR || k->type == CONF_ENUM)
+    if (k->type == CONF_STR || k->type == CONF_URL || k->type == CONF_ENUM)
         text = *(const char *const *)m;
-    if (k->secret && (!text || *text))
+    if (k->secret && !secrets && (!text || *text))
         buf_printf(b, "# %s = (set)\n", k->key);
+    else if (k->type == CONF_URL && !secrets)
+        show_url(k->key, text, b);
     else if (text)
         buf_printf(b, "%s = %s\n", k->key, text);
     else if (k->type == CONF_BOOL)
@@ -384,7 +401,7 @@ static void show_value(const struct conf_key *k, const void *conf, struct buf *b
         buf_printf(b, "%s = %lld\n", k->key, (long long)*(const int64_t *)m);
 }
 
-enum td_err conf_show(const struct conf_table *t, const void *conf, struct buf *b)
+enum td_err conf_show(const struct conf_table *t, const void *conf, bool secrets, struct buf *b)
 {
     const char *section = NULL;
     for (size_t i = 0; i < t->n; i++) {
@@ -394,7 +411,7 @@ enum td_err conf_show(const struct conf_table *t, const void *conf, struct buf *
         section = k->section;
         if (k->doc)
             buf_printf(b, "# %s\n", k->doc);
-        show_value(k, conf, b);
+        show_value(k, conf, secrets, b);
     }
     return b->err;
 }

@@ -15,6 +15,7 @@
 
 enum conf_type {
     CONF_STR,      /* const char *, never NULL ("" when unset) */
+    CONF_URL,      /* const char *; a password in it is a secret */
     CONF_BOOL,     /* bool: yes/no, true/false, on/off, 1/0 */
     CONF_INT,      /* int64_t within min..max */
     CONF_DURATION, /* int64_t seconds within min..max */
@@ -51,7 +52,8 @@ enum td_err conf_load(const struct conf_table *t, const char *file, char *const 
 enum td_err conf_parse(const struct conf_table *t, struct span text, struct arena *a, void *out,
                        struct errinfo *ei);
 
-/* Appends the effective configuration as an INI file with its documentation as comments. */
-enum td_err conf_show(const struct conf_table *t, const void *conf, struct buf *b);
+/* Appends the effective configuration as an INI file with its documentation as comments. Without
+ * `secrets`, secret values and the passwords of URLs are not shown. */
+enum td_err conf_show(const struct conf_table *t, const void *conf, bool secrets, struct buf *b);
 
 #endif

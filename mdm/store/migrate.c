@@ -21,6 +21,21 @@ static const struct store_stmt stmts[MIG_MAX] = {
 
 const struct store_stmts migrate_stmts = {stmts, MIG_MAX};
 
+void migrate_dialect(struct span sql, const struct store_word *words, size_t n, struct buf *out)
+{
+    for (size_t i = 0; i < sql.n;) {
+        size_t k = 0;
+        while (k < n && !span_starts(span_sub(sql, i, sql.n - i), span_str(words[k].from)))
+            k++;
+        if (k < n) {
+            buf_str(out, words[k].to);
+            i += strlen(words[k].from);
+        } else {
+            buf_u8(out, sql.p[i++]);
+        }
+    }
+}
+
 struct progress {
     const struct migration *list;
     size_t n, applied;
@@ -115,7 +130,7 @@ static enum td_err apply_all(const struct engine_ops *ops, struct conn *conn,
 {
     for (;;) {
         struct tx tx = {.ops = ops, .stmts = table, .conn = conn, .write = true};
-        enum td_err e = in_txn(&tx, TXN_BEGIN_WRITE, apply_next, p, ei);
+        enum td_err e = in_txn(&tx, TXN_BEGIN_ALONE, apply_next, p, ei);
         if (e == TD_NOTFOUND)
             return TD_OK;
         TD_TRY(e);

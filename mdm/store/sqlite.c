@@ -261,13 +261,10 @@ static bool sq_conn_alive(const struct conn *c)
 /* --- transactions ---------------------------------------------------------------------------- */
 
 static const char *const txn_sql[TXN_OP_MAX] = {
-    [TXN_BEGIN_READ] = "BEGIN DEFERRED",
-    [TXN_BEGIN_WRITE] = "BEGIN IMMEDIATE",
-    [TXN_COMMIT] = "COMMIT",
-    [TXN_ROLLBACK] = "ROLLBACK",
-    [TXN_SAVE] = "SAVEPOINT job",
-    [TXN_RELEASE] = "RELEASE job",
-    [TXN_UNDO] = "ROLLBACK TO job",
+    [TXN_BEGIN_READ] = "BEGIN DEFERRED",   [TXN_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [TXN_BEGIN_ALONE] = "BEGIN IMMEDIATE", [TXN_COMMIT] = "COMMIT",
+    [TXN_ROLLBACK] = "ROLLBACK",           [TXN_SAVE] = "SAVEPOINT job",
+    [TXN_RELEASE] = "RELEASE job",         [TXN_UNDO] = "ROLLBACK TO job",
 };
 
 static enum td_err sq_txn(struct conn *c, enum txn_op op, struct errinfo *ei)
@@ -277,7 +274,7 @@ static enum td_err sq_txn(struct conn *c, enum txn_op op, struct errinfo *ei)
         return TD_OK;
     if (op == TXN_SAVE && !in_txn) /* it would begin a transaction of its own */
         return err_set(ei, TD_DB, "the transaction is gone");
-    if (op == TXN_BEGIN_READ || op == TXN_BEGIN_WRITE || op == TXN_SAVE)
+    if (op <= TXN_BEGIN_ALONE || op == TXN_SAVE)
         c->last = SQLITE_OK;
     int rc = SQLITE_OK;
     if (!c->ctl[op])
@@ -461,36 +458,18 @@ static struct span sq_col_bytes(void *cursor, int i)
 
 /* The shared dialect, word by word. Behind it every table is STRICT: a value of another type than
  * its column's is refused, as by the other engine. */
-static const struct {
-    const char *from, *to;
-} words[] = {
+static const struct store_word words[] = {
     {"@ID@", "INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL"},
     {"@BLOB@", "BLOB"},
     {"BIGINT", "INTEGER"},
     {"\n);", "\n) STRICT;"},
 };
 
-static void dialect(struct span sql, struct buf *out)
-{
-    for (size_t i = 0; i < sql.n;) {
-        size_t k = 0;
-        while (k < TD_NITEMS(words) &&
-               !span_starts(span_sub(sql, i, sql.n - i), span_str(words[k].from)))
-            k++;
-        if (k < TD_NITEMS(words)) {
-            buf_str(out, words[k].to);
-            i += strlen(words[k].from);
-        } else {
-            buf_u8(out, sql.p[i++]);
-        }
-    }
-}
-
 static enum td_err sq_script(struct conn *c, struct span sql, struct errinfo *ei)
 {
     buf_auto text;
     buf_init(&text, SCRIPT_MAX);
-    dialect(sql, &text);
+    migrate_dialect(sql, words, TD_NITEMS(words), &text);
     if (text.err != TD_OK)
         return text.err;
     return run(c, buf_cstr(&text), ei);

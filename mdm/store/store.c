@@ -9,7 +9,8 @@
 #include "mdm/base/metrics.h"
 
 #define READ_WAIT_MS 5000
-#define BATCH_ATTEMPTS 5 /* of a transaction that loses races or is lost to a job of it */
+#define BATCH_ATTEMPTS 6 /* of a transaction that loses races or is lost to a job of it */
+#define BATCH_ALONE 2    /* the attempt from which on no other transaction is let in beside it */
 #define WRITERS_MAX 16
 
 /* A write: on the stack of the thread that waits for it. */
@@ -51,7 +52,33 @@ struct store {
     unsigned nidle, nreaders, read_wait_ms;
 };
 
-static const struct engine_ops *const engines[] = {&store_sqlite};
+static const struct engine_ops *const engines[] = {&store_sqlite, &store_pg};
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+static void conn_drop(struct store *s, struct conn **c)
+{
+    if (*c && !s->ops->conn_alive(*c)) {
+        s->ops->conn_close(*c);
+        *c = NULL;
+    }
+}
+
+/* Begins a transaction on *c, which is opened when it is NULL, and opened again when it turns out
+ * that the database closed it while it was idle. */
+static enum td_err conn_begin(struct store *s, enum conn_kind kind, enum txn_op op, struct conn **c,
+                              struct errinfo *ei)
+{
+    enum td_err e = TD_DB;
+    for (int i = 0; i < 2 && (i == 0 || !*c); i++) {
+        if (!*c)
+            TD_TRY(s->ops->conn_open(s->engine, kind, c, ei));
+        e = s->ops->txn(*c, op, ei);
+        if (e != TD_OK)
+            conn_drop(s, c);
+    }
+    return e;
+}
 
 /* --- writing --------------------------------------------------------------------------------- */
 
@@ -122,14 +149,15 @@ static enum td_err batch_commit(struct writer *w, size_t ok, bool *again, struct
 
 /* One transaction over all jobs that are not final. An error is that of the whole batch; *again
  * says that the jobs are to be run once more instead. */
-static enum td_err batch_try(struct writer *w, struct job *const *jobs, size_t n, bool *again,
-                             struct errinfo *ei)
+static enum td_err batch_try(struct writer *w, struct job *const *jobs, size_t n, bool alone,
+                             bool *again, struct errinfo *ei)
 {
     struct store *s = w->s;
     *again = false;
+    enum txn_op begin = alone ? TXN_BEGIN_ALONE : TXN_BEGIN_WRITE;
+    enum td_err e = conn_begin(s, CONN_WRITE, begin, &w->conn, ei);
     if (!w->conn)
-        TD_TRY(s->ops->conn_open(s->engine, CONN_WRITE, &w->conn, ei));
-    enum td_err e = s->ops->txn(w->conn, TXN_BEGIN_WRITE, ei);
+        return e;
     size_t ok = 0;
     for (size_t i = 0; i < n && e == TD_OK && !*again; i++) {
         if (jobs[i]->final)
@@ -146,10 +174,7 @@ static enum td_err batch_try(struct writer *w, struct job *const *jobs, size_t n
         e = batch_commit(w, ok, again, ei);
     if (e != TD_OK)
         (void)s->ops->txn(w->conn, TXN_ROLLBACK, NULL);
-    if (!s->ops->conn_alive(w->conn)) {
-        s->ops->conn_close(w->conn);
-        w->conn = NULL;
-    }
+    conn_drop(s, &w->conn);
     return e;
 }
 
@@ -161,7 +186,9 @@ static void batch_run(struct writer *w, struct job *const *jobs, size_t n)
     unsigned attempt = 0;
     do {
         memset(&ei, 0, sizeof ei);
-        e = batch_try(w, jobs, n, &again, &ei);
+        if (attempt > 0)
+            metrics_add(METRIC_STORE_RETRIES, 1);
+        e = batch_try(w, jobs, n, attempt >= BATCH_ALONE, &again, &ei);
     } while (again && ++attempt < BATCH_ATTEMPTS);
     if (e != TD_OK)
         fail_unfinished(jobs, n, e, &ei);
@@ -283,23 +310,14 @@ static enum td_err read_within(struct store *s, unsigned wait_ms, store_fn fn, v
         return err_set(ei, TD_INTERNAL, "a read of its own inside a write job");
     struct conn *c = NULL;
     TD_TRY(reader_take(s, wait_ms, &c, ei));
-    enum td_err e = TD_OK;
-    if (!c)
-        e = s->ops->conn_open(s->engine, CONN_READ, &c, ei);
-    if (e != TD_OK) {
-        reader_give(s, NULL);
-        return e;
-    }
-    e = s->ops->txn(c, TXN_BEGIN_READ, ei);
+    enum td_err e = conn_begin(s, CONN_READ, TXN_BEGIN_READ, &c, ei);
     if (e == TD_OK) {
         struct tx tx = {.ops = s->ops, .stmts = &s->stmts, .conn = c};
         e = tx_run(&tx, fn, ctx, ei);
     }
-    (void)s->ops->txn(c, TXN_ROLLBACK, NULL);
-    if (!s->ops->conn_alive(c)) {
-        s->ops->conn_close(c);
-        c = NULL;
-    }
+    if (c)
+        (void)s->ops->txn(c, TXN_ROLLBACK, NULL);
+    conn_drop(s, &c);
     reader_give(s, c);
     return e;
 }
@@ -311,7 +329,19 @@ enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *
 
 enum td_err store_try_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei)
 {
+    if (s->ops->remote)
+        return err_set(ei, TD_BUSY, "a read would wait for the network");
     return read_within(s, 0, fn, ctx, ei);
+}
+
+bool store_shared(const struct store *s)
+{
+    return s->ops->lead != NULL;
+}
+
+bool store_lead(struct store *s, enum store_job job)
+{
+    return !s->ops->lead || s->ops->lead(s->engine, job);
 }
 
 /* --- opening and closing --------------------------------------------------------------------- */
@@ -328,18 +358,17 @@ static void locks_init(struct store *s)
     pthread_condattr_destroy(&attr);
 }
 
-static enum td_err engine_find(const char *url, const struct engine_ops **ret, const char **where,
-                               struct errinfo *ei)
+/* The engine whose scheme an url begins with, NULL for none; *where is what stands behind it. */
+static const struct engine_ops *engine_find(const char *url, const char **where)
 {
     for (size_t i = 0; i < TD_NITEMS(engines); i++) {
         size_t n = strlen(engines[i]->scheme);
         if (url && strncmp(url, engines[i]->scheme, n) == 0) {
-            *ret = engines[i];
             *where = url + n;
-            return TD_OK;
+            return engines[i];
         }
     }
-    return err_set(ei, TD_INVAL, "no storage engine for this url (sqlite:/path/to/file)");
+    return NULL;
 }
 
 /* Every statement must fit the schema before the first request. */
@@ -357,7 +386,8 @@ static enum td_err writer_start(struct store *s, struct writer *w, struct errinf
     if (!w->batch)
         return TD_NOMEM;
     TD_TRY(s->ops->conn_open(s->engine, CONN_WRITE, &w->conn, ei));
-    TD_TRY(prepare_all(s, w->conn, ei));
+    if (w == s->writers) /* the others prepare what they use */
+        TD_TRY(prepare_all(s, w->conn, ei));
     int rc = pthread_create(&w->thread, NULL, writer_main, w);
     if (rc)
         return err_sys(ei, TD_NOMEM, rc, "writer thread");
@@ -376,7 +406,9 @@ static enum td_err start(struct store *s, const struct store_conf *conf, const c
     if (!s->idle)
         return TD_NOMEM;
     s->nidle = s->nreaders; /* each opens at its first use */
-    unsigned writers = s->ops->writers < WRITERS_MAX ? s->ops->writers : WRITERS_MAX;
+    unsigned writers = s->ops->writers;
+    if (writers > 1 && conf->writers)
+        writers = conf->writers < WRITERS_MAX ? conf->writers : WRITERS_MAX;
     for (unsigned i = 0; i < writers; i++) {
         s->nwriters = i + 1;
         TD_TRY(writer_start(s, &s->writers[i], ei));
@@ -387,15 +419,19 @@ static enum td_err start(struct store *s, const struct store_conf *conf, const c
 enum td_err store_open_with(const struct store_conf *conf, const struct migration *list, size_t n,
                             struct store **ret, struct errinfo *ei)
 {
-    const struct engine_ops *ops = NULL;
     const char *where = NULL;
-    TD_TRY(engine_find(conf->url, &ops, &where, ei));
+    const struct engine_ops *ops = engine_find(conf->url, &where);
+    if (!ops)
+        return err_set(ei, TD_INVAL,
+                       "no storage engine for this url (sqlite:/path/to/file, postgres://...)");
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return TD_NOMEM;
     s->ops = ops;
     s->tail = &s->head;
     s->batch_max = conf->batch ? conf->batch : 1;
+    if (ops->batch_max && s->batch_max > ops->batch_max)
+        s->batch_max = ops->batch_max;
     s->queue_max = conf->queue ? conf->queue : 1;
     s->read_wait_ms = conf->read_wait_ms ? conf->read_wait_ms : READ_WAIT_MS;
     locks_init(s);

@@ -1,10 +1,12 @@
-/* The database behind one interface. SQLite here (sqlite.c); PostgreSQL joins as a second engine
- * with the same SQL text: ?1 parameters, ON CONFLICT, RETURNING, no engine's own functions.
+/* The database behind one interface, with two engines: SQLite in this process (sqlite.c), and
+ * PostgreSQL, which any number of nodes share (pg.c). Both take the same SQL text: ?1 parameters,
+ * ON CONFLICT, RETURNING, no engine's own functions.
  *
- * Writes: one writer thread with group commit. Every job waiting runs in one transaction, each in
- * a savepoint of its own; a failed job rolls back alone. store_write returns after the commit is
- * durable, so an answer sent behind it is durable too (ARCHITECTURE rule 6).
- * Reads: a pool of connections, each read a consistent snapshot. */
+ * Writes: writer threads (one on SQLite) with group commit. Every job waiting runs in one
+ * transaction, each in a savepoint of its own; a failed job rolls back alone. Jobs are
+ * serializable: as if they ran one by one, on all nodes. store_write returns after the commit is
+ * durable, so an answer sent behind it is durable too (ARCHITECTURE rule 6). Reads: a pool of
+ * connections, each read a consistent snapshot. */
 #ifndef TD_STORE_STORE_H
 #define TD_STORE_STORE_H
 
@@ -31,10 +33,11 @@ struct store_stmts {
 };
 
 struct store_conf {
-    const char *url;       /* "sqlite:/path/to/file" */
-    unsigned readers;      /* reading connections */
-    unsigned batch;        /* most jobs in one commit */
-    unsigned queue;        /* most jobs waiting: beyond it TD_BUSY */
+    const char *url;  /* "sqlite:/path/to/file", "postgres://user@host1,host2/db?..." (libpq) */
+    unsigned readers; /* reading connections */
+    unsigned writers; /* writing connections; 0: as many as are of use to the engine */
+    unsigned batch;   /* most jobs in one commit */
+    unsigned queue;   /* most jobs waiting: beyond it TD_BUSY */
     unsigned read_wait_ms; /* most wait for a reading connection; 0 means 5000 */
     bool sync_full;        /* synchronous=FULL; false only in throw-away tests */
     const struct store_stmts *sets;
@@ -53,12 +56,25 @@ void store_close(struct store *s);
 /* TD_OK when a read works now. */
 enum td_err store_ping(struct store *s, struct errinfo *ei);
 
+/* Whether several nodes may share this database: then nothing that another node needs to know may
+ * stay in this one's memory. */
+bool store_shared(const struct store *s);
+
+/* Periodic work that one node at a time does. */
+enum store_job { STORE_JOB_CLEAN, STORE_JOB_RENEW, STORE_JOB_CRL, STORE_JOB_MAX };
+
+/* True when the job is this node's to do now: it asks for it, and keeps it until it ends or loses
+ * the database. Always true on SQLite. Blocks for a round trip; never inside a job. As a node that
+ * was cut off may notice late, what it does must be harmless when another does it too. */
+bool store_lead(struct store *s, enum store_job job);
+
 /* A job inside a transaction. It may run again after a retry: no side effects but its statements
  * and its ctx, which it must fill from scratch. On error every statement of it is undone. */
 typedef enum td_err (*store_fn)(struct tx *tx, void *ctx, struct errinfo *ei);
 
 /* Runs fn on the writer; blocks until durable or undone. A job's own error comes back unchanged;
- * TD_BUSY when the queue is full; TD_DB or TD_IO when the commit failed and nothing was changed.
+ * TD_BUSY when the queue is full; TD_DB or TD_IO when the commit failed and nothing was changed
+ * (or, with PostgreSQL gone in the middle of a commit, when that cannot be told).
  * Never call it (nor store_read) from inside a write job: TD_INTERNAL. No cryptography and no I/O
  * inside fn: the writer is one thread. */
 TD_NODISCARD enum td_err store_write(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
@@ -67,7 +83,8 @@ TD_NODISCARD enum td_err store_write(struct store *s, store_fn fn, void *ctx, st
  * read_wait_ms) for a connection: TD_BUSY when none becomes free. */
 TD_NODISCARD enum td_err store_read(struct store *s, store_fn fn, void *ctx, struct errinfo *ei);
 
-/* The same without waiting for a connection: TD_BUSY at once when none is free. */
+/* The same where nothing may wait: TD_BUSY at once when no connection is free, or when a read goes
+ * over the network. */
 TD_NODISCARD enum td_err store_try_read(struct store *s, store_fn fn, void *ctx,
                                         struct errinfo *ei);
 

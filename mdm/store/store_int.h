@@ -20,6 +20,7 @@ enum conn_kind {
 enum txn_op {
     TXN_BEGIN_READ,
     TXN_BEGIN_WRITE,
+    TXN_BEGIN_ALONE, /* the same with no other writing transaction beside it, of any node */
     TXN_COMMIT,
     TXN_ROLLBACK, /* fine without a transaction */
     TXN_SAVE,     /* savepoint of one job */
@@ -38,6 +39,8 @@ enum txn_fate {
 struct engine_ops {
     const char *scheme; /* what an url begins with */
     unsigned writers;   /* writing connections of use at a time */
+    unsigned batch_max; /* most jobs that gain by sharing a transaction; 0: no limit of its own */
+    bool remote;        /* a statement may wait for the network */
 
     /* `nstmts` is how many statements a connection has to hold. Nothing is opened yet. */
     enum td_err (*open)(const struct store_conf *conf, const char *where, size_t nstmts,
@@ -80,9 +83,12 @@ struct engine_ops {
     enum td_err (*schema_exists)(struct conn *c, bool *ret, struct errinfo *ei);
     /* Runs the statements of a migration, given in the shared dialect. */
     enum td_err (*script)(struct conn *c, struct span sql, struct errinfo *ei);
+
+    /* See store_lead; NULL where one process has the database to itself. */
+    bool (*lead)(struct engine *e, enum store_job job);
 };
 
-extern const struct engine_ops store_sqlite;
+extern const struct engine_ops store_sqlite, store_pg;
 
 /* --- statements ------------------------------------------------------------------------------ */
 
@@ -138,6 +144,12 @@ extern const struct store_stmts migrate_stmts;
 enum td_err migrate_run(const struct engine_ops *ops, struct engine *e,
                         const struct stmt_table *stmts, const struct migration *list, size_t n,
                         int64_t now, struct errinfo *ei);
+
+/* Appends a migration with each word of the shared dialect replaced by the engine's own. */
+struct store_word {
+    const char *from, *to;
+};
+void migrate_dialect(struct span sql, const struct store_word *words, size_t n, struct buf *out);
 
 /* store_open with other migrations: for tests. */
 TD_NODISCARD enum td_err store_open_with(const struct store_conf *conf,

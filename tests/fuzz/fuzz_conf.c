@@ -34,12 +34,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         return 0;
     }
-    if (conf_show(&t, &s, &one) != TD_OK)
+    if (conf_show(&t, &s, true, &one) != TD_OK)
         abort();
     /* "a : b" is a longer line when it is shown as "a = b": the limit of a line may refuse it */
     if (conf_parse(&t, buf_view(&one), &a, &s, &ei) != TD_OK)
         return strstr(ei.msg, "too long") ? 0 : (abort(), 0);
-    if (conf_show(&t, &s, &two) != TD_OK || !span_eq(buf_view(&one), buf_view(&two)))
+    if (conf_show(&t, &s, true, &two) != TD_OK || !span_eq(buf_view(&one), buf_view(&two)))
         abort();
     return 0;
 }

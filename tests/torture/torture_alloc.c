@@ -142,7 +142,7 @@ static enum td_err conf_of_text(struct buf *out, struct errinfo *ei)
     arena_init(&a, 1 << 20);
     struct settings s;
     TD_TRY(conf_parse(&t, SPAN_LIT("[a]\ntext = hello\nword = off\n"), &a, &s, ei));
-    return conf_show(&t, &s, out);
+    return conf_show(&t, &s, true, out);
 }
 
 static enum td_err memory(struct buf *out, struct errinfo *ei)

@@ -112,7 +112,7 @@ static enum td_err write_ini(const struct settings *s, const char *path, struct 
         return TD_OK;
     buf_auto b;
     buf_init(&b, INI_MAX);
-    TD_TRY(conf_show(&settings_table, s, &b));
+    TD_TRY(conf_show(&settings_table, s, true, &b));
     TD_TRY(fs_write(path, buf_view(&b), 0600, false, ei));
     printf("configuration  %s\n", path);
     return TD_OK;

@@ -144,7 +144,7 @@ static int config_show(const struct invocation *in, const struct settings *conf,
     (void)words;
     buf_auto b;
     buf_init(&b, SETTINGS_ARENA);
-    enum td_err e = conf_show(&settings_table, conf, &b);
+    enum td_err e = conf_show(&settings_table, conf, false, &b);
     if (e != TD_OK)
         return fail(e, NULL);
     fputs(buf_cstr(&b), stdout);

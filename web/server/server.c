@@ -60,6 +60,7 @@ enum td_err server_open_store(const struct settings *s, struct store **ret, stru
     const struct store_conf conf = {
         .url = s->store_url,
         .readers = (unsigned)s->store_readers,
+        .writers = (unsigned)s->store_writers,
         .batch = (unsigned)s->store_batch,
         .queue = (unsigned)(s->workers + s->queue),
         .sync_full = s->store_sync_full,

@@ -11,7 +11,7 @@ struct settings {
     const char *public_address, *device_address, *status_address, *proxy_address;
     const char *tls_cert, *tls_key;
     const char *store_url;
-    int64_t store_readers, store_batch;
+    int64_t store_readers, store_writers, store_batch;
     bool store_sync_full;
     const char *ca_dir, *ca_passphrase_file, *ca_signer;
     int64_t acme_order_ttl, acme_nonce_ttl;

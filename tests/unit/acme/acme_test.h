@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "acme/ca/client_id.h"
 #include "acme/server/acme.h"
 #include "mdm/base/b64.h"
@@ -118,7 +119,7 @@ static inline struct cert *ca_cert(const char *cn, const struct key *key, const 
 enum listed { LISTED, NOT_LISTED, LISTED_FAULT };
 
 struct world {
-    char dir[64], db[96];
+    char dir[64], db[TEST_URL_SIZE];
     struct clock_fixed clock;
     struct store *store;
     struct signer_client signer;
@@ -162,7 +163,9 @@ static inline int world_setup(void **state)
     clock_fixed_init(&w->clock, FAKE_NOW);
     snprintf(w->dir, sizeof w->dir, "/tmp/td-acme-XXXXXX");
     fake_ok(mkdtemp(w->dir) != NULL);
-    snprintf(w->db, sizeof w->db, "sqlite:%.60s/db", w->dir);
+    char file[80];
+    snprintf(file, sizeof file, "%.60s/db", w->dir);
+    test_store_url(file, w->db);
     struct store_stmts sets[] = {acme_stmts, ca_stmts, client_id_stmts, attempt_stmts};
     struct store_conf sc = {.url = w->db,
                             .readers = 4,

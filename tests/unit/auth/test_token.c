@@ -6,18 +6,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/store/audit.h"
 #include "web/auth/token.h"
 
-static char dir[64], url[96];
+static char dir[64], url[TEST_URL_SIZE];
 static struct store *store;
 static struct clock_fixed now;
 static struct token_auth auth;
 
 static const struct store_stmt own[] = {
     {"test.audit", "SELECT count(*) FROM audit WHERE action = ?1 AND actor = ?2", "tt", "i"},
-    {"test.text", "SELECT count(*) FROM api_tokens WHERE instr(hash, ?1) > 0", "b", "i"},
+    {"test.text", "SELECT hash FROM api_tokens", "", "b"},
 };
 
 static int setup(void **state)
@@ -25,7 +26,9 @@ static int setup(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "/tmp/td-auth-XXXXXX");
     assert_non_null(mkdtemp(dir));
-    snprintf(url, sizeof url, "sqlite:%s/t.db", dir);
+    char file[100];
+    snprintf(file, sizeof file, "%s/t.db", dir);
+    test_store_url(file, url);
     clock_fixed_init(&now, 1000000);
     const struct store_stmts sets[] = {token_stmts, audit_stmts, {own, TD_NITEMS(own)}};
     const struct store_conf conf = {.url = url,
@@ -107,13 +110,20 @@ static enum td_err query_tx(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct query *q = ctx;
     struct cur c;
-    if (q->which == 0)
+    if (q->which == 0) {
         TD_TRY(tx_row(tx, &own[0], SV_LIST(SV_TEXT(q->a), SV_TEXT(q->b)), &c, ei));
-    else
-        TD_TRY(tx_row(tx, &own[1], SV_LIST(SV_BLOB(q->blob)), &c, ei));
-    q->n = cur_int(&c, 0);
-    cur_end(&c);
-    return TD_OK;
+        q->n = cur_int(&c, 0);
+        cur_end(&c);
+        return TD_OK;
+    }
+    q->n = 0;
+    TD_TRY(tx_query(tx, &own[1], NULL, 0, &c, ei));
+    enum td_err e;
+    while ((e = cur_next(&c, ei)) == TD_OK) {
+        struct span hash = cur_span(&c, 0);
+        q->n += memmem(hash.p, hash.n, q->blob.p, q->blob.n) != NULL;
+    }
+    return e == TD_NOTFOUND ? TD_OK : e;
 }
 
 static void test_scopes(void **state)

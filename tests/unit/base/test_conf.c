@@ -288,18 +288,47 @@ static void show(void **state)
     buf_init(&again, 4096);
     static const char file[] = "[store]\npassword = hunter2\nname = n\n[http]\ntls = no\n";
     assert_int_equal(conf_parse(&table, SPAN_LIT(file), &arena, &conf, &ei), TD_OK);
-    assert_int_equal(conf_show(&table, &conf, &b), TD_OK);
+    assert_int_equal(conf_show(&table, &conf, false, &b), TD_OK);
     assert_string_equal(buf_cstr(&b),
                         "[http]\n# Where to listen\nlisten = :8443\ntls = no\nmax_workers = 4\n"
                         "timeout = 30\nbody-max = 1048576\n\n[store]\nname = n\nmode = full\n"
                         "# password = (set)\noffset = -3\nfree = 0\n");
     assert_int_equal(conf_parse(&table, buf_view(&b), &arena, &conf, &ei), TD_OK);
     assert_string_equal(conf.password, "");
-    assert_int_equal(conf_show(&table, &conf, &again), TD_OK);
+    assert_int_equal(conf_show(&table, &conf, false, &again), TD_OK);
     assert_non_null(strstr(buf_cstr(&again), "\npassword = \n"));
     buf_auto small;
     buf_init(&small, 10);
-    assert_int_equal(conf_show(&table, &conf, &small), TD_LIMIT);
+    assert_int_equal(conf_show(&table, &conf, false, &small), TD_LIMIT);
+}
+
+/* Of an URL only the password is a secret, wherever it stands. */
+static void show_urls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *shown;
+    } cases[] = {
+        {"postgres://u:hunter2@h1,h2:5432/db?a=b@c", "url = postgres://u:***@h1,h2:5432/db?a=b@c"},
+        {"postgres://u@h/db", "url = postgres://u@h/db"},
+        {"postgres://h:5432/db", "url = postgres://h:5432/db"},
+        {"postgres://:hunter2@h/db", "url = postgres://:***@h/db"},
+        {"postgres:///db?user=u&password=hunter2", "# url = (set)"},
+        {"sqlite:/x", "url = sqlite:/x"},
+    };
+    for (size_t i = 0; i < TD_NITEMS(cases); i++) {
+        buf_auto b;
+        buf_init(&b, 4096);
+        static const struct conf_key url = {.section = "a", .key = "url", .type = CONF_URL};
+        static const struct conf_table t = {&url, 1};
+        const char *value = cases[i].value;
+        assert_int_equal(conf_show(&t, &value, false, &b), TD_OK);
+        if (!strstr(buf_cstr(&b), cases[i].shown) || strstr(buf_cstr(&b), "hunter2"))
+            fail_msg("%s: %s", cases[i].value, buf_cstr(&b));
+        buf_reset(&b);
+        assert_int_equal(conf_show(&t, &value, true, &b), TD_OK);
+        assert_non_null(strstr(buf_cstr(&b), cases[i].value));
+    }
 }
 
 static void no_memory(void **state)
@@ -319,7 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(defaults),   TEST(text),       TEST(bad_text),          TEST(long_lines),
         TEST(precedence), TEST(file_named), TEST(bad_env_and_flags), TEST(bad_tables),
-        TEST(show),       TEST(no_memory),
+        TEST(show),       TEST(show_urls),  TEST(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "acme/ca/ca.h"
 #include "acme/ca/client_id.h"
 #include "mdm/base/fs.h"
@@ -25,7 +26,7 @@
 #define assert_ok(expr) assert_int_equal((expr), TD_OK)
 
 struct fixture {
-    char dir[64], ca_dir[80], db[100];
+    char dir[64], ca_dir[80], db[TEST_URL_SIZE];
     struct signer_client *client;
     struct store *store;
     struct ca *ca;
@@ -102,7 +103,9 @@ static inline void fixture_dir(struct fixture *f)
     *f = (struct fixture){.dir = "/tmp/td-ca-test-XXXXXX"};
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->ca_dir, sizeof f->ca_dir, "%s/ca", f->dir);
-    snprintf(f->db, sizeof f->db, "sqlite:%s/db", f->dir);
+    char file[100];
+    snprintf(file, sizeof file, "%s/db", f->dir);
+    test_store_url(file, f->db);
 }
 
 static inline void fixture_init_ca(struct fixture *f)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "mdm/core/command.h"
 #include "mdm/core/core.h"
 #include "mdm/store/attempts.h"
@@ -57,7 +58,7 @@ static FX_UNUSED int64_t fx_clock_mono(const struct clock *c)
 }
 
 struct fx {
-    char dir[64], url[96];
+    char dir[64], url[TEST_URL_SIZE];
     struct store *store;
     struct core *core;
     struct fx_clock clock;
@@ -194,7 +195,9 @@ static FX_UNUSED int fx_setup(void **state)
     ready = true;
     snprintf(f->dir, sizeof f->dir, "/tmp/td-core-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    snprintf(f->url, sizeof f->url, "sqlite:%s/db", f->dir);
+    char file[100];
+    snprintf(file, sizeof file, "%s/db", f->dir);
+    test_store_url(file, f->url);
     f->clock.clock = (struct clock){fx_clock_now, fx_clock_mono};
     f->clock.at = FX_NOW;
     f->certs[0] = (struct fx_cert){.byte = 'a', .serial = "SERIALA", .purpose = "management"};

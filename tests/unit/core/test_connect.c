@@ -284,6 +284,8 @@ static void our_faults(void **state)
 static void no_wait(void **state)
 {
     struct fx *f = *state;
+    if (test_on_pg())
+        skip(); /* there every read may wait */
     static const char idle[] = FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("Status", "Idle") FX_TAIL;
     static const char done[] =
         FX_HEAD FX_S("UDID", FX_UDID_A) FX_S("Status", "Acknowledged") FX_TAIL;

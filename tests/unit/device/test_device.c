@@ -108,6 +108,8 @@ static void by_certificate(void **state)
 static void no_wait(void **state)
 {
     struct fx *f = *state;
+    if (test_on_pg())
+        skip(); /* there every read may wait */
     struct span der = cert(f);
     expect(f, &(struct call){"/mdm/checkin", CHECKIN, auth, .peer = der}, 200, NULL);
     expect(f, &(struct call){"/mdm/checkin", CHECKIN, token, .peer = der}, 200, NULL);

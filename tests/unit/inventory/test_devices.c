@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "mdm/base/limits.h"
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/inventory/devices.h"
 #include "mdm/store/audit.h"
 
-static char dir[64], url[96];
+static char dir[64], url[TEST_URL_SIZE];
 static struct store *store;
 static struct event_bus bus;
 static struct clock_fixed now;
@@ -50,7 +51,9 @@ static int setup(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "/tmp/td-inv-XXXXXX");
     assert_non_null(mkdtemp(dir));
-    snprintf(url, sizeof url, "sqlite:%s/t.db", dir);
+    char file[100];
+    snprintf(file, sizeof file, "%s/t.db", dir);
+    test_store_url(file, url);
     const struct store_stmts sets[] = {inventory_stmts, audit_stmts, {own, TD_NITEMS(own)}};
     const struct store_conf conf = {.url = url,
                                     .readers = 2,

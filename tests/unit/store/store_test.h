@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../engine.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/store/store_int.h"
 
@@ -42,7 +43,7 @@ enum {
     T_MAX
 };
 
-static const struct store_stmt t_stmts[T_MAX] = {
+static struct store_stmt t_stmts[T_MAX] = {
     [T_INS] = {"t.ins", "INSERT INTO t (k, txt, bin) VALUES (?1, ?2, ?3)", "iTB", ""},
     [T_GET] = {"t.get", "SELECT k, txt, bin FROM t WHERE k = ?1", "i", "iTB"},
     [T_COUNT] = {"t.count", "SELECT count(*) FROM t", "", "i"},
@@ -60,7 +61,7 @@ static const struct store_stmts t_set = {t_stmts, T_MAX};
 
 /* A directory that lives for a test, and a store in it. */
 struct place {
-    char dir[64], path[96], url[112];
+    char dir[64], path[96], url[TEST_URL_SIZE];
     struct store_conf conf;
     struct migration list[8];
     size_t n;
@@ -71,11 +72,16 @@ static inline void place_init(struct place *p)
     snprintf(p->dir, sizeof p->dir, "/tmp/td-store-XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     snprintf(p->path, sizeof p->path, "%s/t.db", p->dir);
-    snprintf(p->url, sizeof p->url, "sqlite:%s", p->path);
+    test_store_url(p->path, p->url);
+    if (test_on_pg()) { /* what only the other engine can be asked */
+        t_stmts[T_PAGES].sql = "SELECT 1 AS pages";
+        t_stmts[T_CHECK].sql = "SELECT CAST('ok' AS TEXT)";
+    }
     p->conf = (struct store_conf){.url = p->url,
                                   .readers = 2,
                                   .batch = 64,
                                   .queue = 256,
+                                  .writers = 1,
                                   .sync_full = true,
                                   .sets = &t_set,
                                   .nsets = 1,
@@ -95,6 +101,13 @@ static inline void place_end(struct place *p)
             unlinkat(dirfd(d), e->d_name, 0);
     closedir(d);
     rmdir(p->dir);
+}
+
+/* Skips a test of what the other engine does by itself (files, disks). */
+static inline void sqlite_only(void)
+{
+    if (test_on_pg())
+        skip();
 }
 
 static inline struct store *place_open(struct place *p)

@@ -291,8 +291,9 @@ static void test_readers_busy(void **state)
     sem_post(&g.go);
     pthread_join(c.thread, NULL);
     assert_int_equal(c.e, TD_OK);
-    assert_int_equal(store_try_read(store, t_count_fn, &n, NULL), TD_OK);
-    assert_int_equal(n, 1);
+    /* over the network every read would wait */
+    enum td_err want = test_on_pg() ? TD_BUSY : TD_OK;
+    assert_int_equal(store_try_read(store, t_count_fn, &n, NULL), want);
     assert_int_equal(store_read(store, t_count_fn, &n, NULL), TD_OK);
     assert_int_equal(n, 1);
 }
@@ -324,6 +325,7 @@ static enum td_err delete_all(struct tx *tx, void *ctx, struct errinfo *ei)
 static void test_disk_full(void **state)
 {
     (void)state;
+    sqlite_only();
     assert_int_equal(store_write(store, few_pages, NULL, NULL), TD_OK);
     int64_t k = 0;
     enum td_err e = TD_OK;
@@ -356,6 +358,7 @@ static void file_limit(rlim_t n)
 static void test_commit_fails(void **state)
 {
     (void)state;
+    sqlite_only();
     signal(SIGXFSZ, SIG_IGN);
     put(1);
     struct gate g;

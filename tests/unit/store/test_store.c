@@ -52,6 +52,7 @@ static void test_write_read_reopen(void **state)
 static void test_file_mode(void **state)
 {
     (void)state;
+    sqlite_only();
     put(1);
     struct stat st;
     assert_int_equal(stat(place.path, &st), 0);
