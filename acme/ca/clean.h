@@ -6,9 +6,8 @@
 
 extern const struct store_stmts ca_clean_stmts;
 
-/* One step of sweep.h over the certificates whose notAfter is before that time: those no enrolment
- * holds are deleted. OCSP answers `unknown` for them from then on. */
-TD_NODISCARD enum td_err ca_clean(struct tx *tx, int64_t before, size_t max, struct sweep *pos,
-                                  int64_t *ret_gone, bool *ret_more, struct errinfo *ei);
+/* A step of the cleaner, over notAfter: certificates that no enrolment holds go. OCSP answers
+ * `unknown` for them from then on. */
+TD_NODISCARD enum td_err ca_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

@@ -2,7 +2,17 @@
 
 #include "mdm/crypt/digest.h"
 
-enum { STMT_ADD, STMT_GET, STMT_CLAIM, STMT_OPEN, STMT_CONSUME, STMT_CANCEL, STMT_CLEAN, STMT_MAX };
+enum {
+    STMT_ADD,
+    STMT_GET,
+    STMT_CLAIM,
+    STMT_OPEN,
+    STMT_CONSUME,
+    STMT_CANCEL,
+    STMT_PAGE,
+    STMT_CLEAN,
+    STMT_MAX
+};
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"client_id.add",
@@ -30,10 +40,10 @@ static const struct store_stmt stmts[STMT_MAX] = {
                      "CASE WHEN expires_at > ?2 THEN ?2 ELSE expires_at END "
                      "WHERE serial = ?1 AND consumed_at IS NULL",
                      "ti", ""},
-    [STMT_CLEAN] = {"client_id.clean",
-                    "DELETE FROM client_ids WHERE hash IN (SELECT hash FROM client_ids "
-                    "WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-                    "ii", ""},
+    [STMT_PAGE] = {"client_id.page", SWEEP_PAGE("client_ids", "expires_at", "hash"),
+                   SWEEP_PAGE_IN("b"), SWEEP_PAGE_OUT("b")},
+    [STMT_CLEAN] = {"client_id.clean", SWEEP_DROP("client_ids", "expires_at", "hash"),
+                    SWEEP_DROP_IN("b"), ""},
 };
 
 const struct store_stmts client_id_stmts = {stmts, STMT_MAX};
@@ -123,8 +133,7 @@ enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now, str
     return tx_exec(tx, &stmts[STMT_CANCEL], SV_LIST(SV_TEXT(serial), SV_INT(now)), NULL, ei);
 }
 
-enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                            struct errinfo *ei)
+enum td_err client_id_clean(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[STMT_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)), ret_gone, ei);
+    return sweep_step(tx, &stmts[STMT_PAGE], &stmts[STMT_CLEAN], s, ei);
 }

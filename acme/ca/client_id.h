@@ -3,7 +3,7 @@
 #define TD_ACME_CA_CLIENT_ID_H
 
 #include "mdm/base/rng.h"
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 extern const struct store_stmts client_id_stmts;
 
@@ -38,9 +38,7 @@ TD_NODISCARD enum td_err client_id_consume(struct tx *tx, const char *order_id, 
 TD_NODISCARD enum td_err client_id_cancel(struct tx *tx, const char *serial, int64_t now,
                                           struct errinfo *ei);
 
-/* Deletes at most `max` identifiers that expired before that time; *ret_gone (may be NULL): how
- * many. */
-TD_NODISCARD enum td_err client_id_clean(struct tx *tx, int64_t before, size_t max,
-                                         int64_t *ret_gone, struct errinfo *ei);
+/* A step of the cleaner, over the end of an identifier. */
+TD_NODISCARD enum td_err client_id_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

@@ -52,7 +52,7 @@ static const struct store_stmt stmts[STMT_MAX] = {
                      "b", "iIIB"},
     [STMT_FILL_ISSUER] = {"ca.fill_issuer",
                           "UPDATE certificates SET issuer = ?1 WHERE serial IN (SELECT serial "
-                          "FROM certificates WHERE issuer IS NULL ORDER BY serial LIMIT ?2)",
+                          "FROM certificates WHERE issuer IS NULL LIMIT ?2)",
                           "bi", ""},
 };
 

@@ -40,17 +40,11 @@ void acme_close(struct acme *a);
 extern const struct route acme_routes[];
 extern const size_t acme_nroutes;
 
-/* Deletes at most `max` orders that expired before that time; *ret_gone (may be NULL): how many. */
-TD_NODISCARD enum td_err acme_clean_orders(struct tx *tx, int64_t before, size_t max,
-                                           int64_t *ret_gone, struct errinfo *ei);
-
-/* Steps of sweep.h over what was made before that time: accounts that have no order are deleted,
- * evidence that no certificate names. `before` for evidence lies behind the life of an order. */
-TD_NODISCARD enum td_err acme_clean_accounts(struct tx *tx, int64_t before, size_t max,
-                                             struct sweep *pos, int64_t *ret_gone, bool *ret_more,
-                                             struct errinfo *ei);
-TD_NODISCARD enum td_err acme_clean_evidence(struct tx *tx, int64_t before, size_t max,
-                                             struct sweep *pos, int64_t *ret_gone, bool *ret_more,
-                                             struct errinfo *ei);
+/* Steps of the cleaners: orders behind their expiry; accounts that have no order, and evidence that
+ * no certificate rests on, behind their creation. `before` for evidence lies behind the life of an
+ * order. */
+TD_NODISCARD enum td_err acme_clean_orders(struct tx *tx, struct sweep *s, struct errinfo *ei);
+TD_NODISCARD enum td_err acme_clean_accounts(struct tx *tx, struct sweep *s, struct errinfo *ei);
+TD_NODISCARD enum td_err acme_clean_evidence(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

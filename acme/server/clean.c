@@ -1,22 +1,17 @@
 #include "acme/server/acme.h"
 #include "acme/server/stmts.h"
 
-enum td_err acme_clean_orders(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                              struct errinfo *ei)
+enum td_err acme_clean_orders(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    return tx_exec(tx, ACME_SQL(CLEAN_ORDERS), SV_LIST(SV_INT(before), SV_INT(max)), ret_gone, ei);
+    return sweep_step(tx, ACME_SQL(PAGE_ORDERS), ACME_SQL(CLEAN_ORDERS), s, ei);
 }
 
-enum td_err acme_clean_accounts(struct tx *tx, int64_t before, size_t max, struct sweep *pos,
-                                int64_t *ret_gone, bool *ret_more, struct errinfo *ei)
+enum td_err acme_clean_accounts(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    const struct sweep_sql sql = {ACME_SQL(PAGE_ACCOUNTS), ACME_SQL(CLEAN_ACCOUNTS)};
-    return sweep_step(tx, &sql, before, max, pos, ret_gone, ret_more, ei);
+    return sweep_step(tx, ACME_SQL(PAGE_ACCOUNTS), ACME_SQL(CLEAN_ACCOUNTS), s, ei);
 }
 
-enum td_err acme_clean_evidence(struct tx *tx, int64_t before, size_t max, struct sweep *pos,
-                                int64_t *ret_gone, bool *ret_more, struct errinfo *ei)
+enum td_err acme_clean_evidence(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    const struct sweep_sql sql = {ACME_SQL(PAGE_EVIDENCE), ACME_SQL(CLEAN_EVIDENCE)};
-    return sweep_step(tx, &sql, before, max, pos, ret_gone, ret_more, ei);
+    return sweep_step(tx, ACME_SQL(PAGE_EVIDENCE), ACME_SQL(CLEAN_EVIDENCE), s, ei);
 }

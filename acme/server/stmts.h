@@ -2,7 +2,7 @@
 #ifndef TD_ACME_SERVER_STMTS_H
 #define TD_ACME_SERVER_STMTS_H
 
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 enum acme_stmt {
 #define STMT(id, in, out, sql) ACME_STMT_##id,

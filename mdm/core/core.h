@@ -118,23 +118,16 @@ TD_NODISCARD enum td_err core_command_list(struct tx *tx, const char *serial, in
                                            size_t max, struct arena *a, struct core_command **ret,
                                            size_t *ret_n, struct errinfo *ei);
 
-/* --- what ends with time: steps of a cleaner; *ret_gone: rows --- */
+/* --- steps of the cleaners --- */
 
-/* Deletes commands that were finished before that time, at most `max`. */
-TD_NODISCARD enum td_err core_clean_commands(struct tx *tx, int64_t before, size_t max,
-                                             int64_t *ret_gone, struct errinfo *ei);
-/* Cancels commands that wait since before that time. A device that reports one all the same is
- * heard as MB-47 has it: nothing changes. */
-TD_NODISCARD enum td_err core_expire_commands(struct tx *tx, int64_t now, int64_t before,
-                                              size_t max, int64_t *ret_gone, struct errinfo *ei);
-/* Steps of sweep.h over the enrolments that left before that time and have no commands any more:
- * those that are over are deleted, or those whose device never came for its removal. Its
- * certificate is then pinned nowhere, and its device a stranger. */
-TD_NODISCARD enum td_err core_clean_removed(struct tx *tx, int64_t before, size_t max,
-                                            struct sweep *pos, int64_t *ret_gone, bool *ret_more,
-                                            struct errinfo *ei);
-TD_NODISCARD enum td_err core_clean_leaving(struct tx *tx, int64_t before, size_t max,
-                                            struct sweep *pos, int64_t *ret_gone, bool *ret_more,
-                                            struct errinfo *ei);
+/* Finished commands, over their final status. */
+TD_NODISCARD enum td_err core_clean_commands(struct tx *tx, struct sweep *s, struct errinfo *ei);
+/* Waiting commands, over their queueing: they are cancelled. A device that reports one all the same
+ * is heard as MB-47 has it: nothing changes. */
+TD_NODISCARD enum td_err core_clean_waiting(struct tx *tx, struct sweep *s, struct errinfo *ei);
+/* Enrolments without commands, over the time they left: those that are over, and those whose device
+ * never came for its removal. Its certificate is then pinned nowhere, and it a stranger. */
+TD_NODISCARD enum td_err core_clean_removed(struct tx *tx, struct sweep *s, struct errinfo *ei);
+TD_NODISCARD enum td_err core_clean_leaving(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

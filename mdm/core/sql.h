@@ -2,7 +2,7 @@
 #ifndef TD_CORE_SQL_H
 #define TD_CORE_SQL_H
 
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 enum core_sql_id {
 #define STMT(id, in, out, sql) CORE_SQL_##id,

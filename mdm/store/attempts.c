@@ -7,7 +7,7 @@
 
 #define COLUMNS "id, at, serial, source, outcome, reason, detail, device_error, order_id, peer"
 
-enum { ATTEMPT_ADD, ATTEMPT_LIST, ATTEMPT_LIST_OF, ATTEMPT_CLEAN, ATTEMPT_MAX };
+enum { ATTEMPT_ADD, ATTEMPT_LIST, ATTEMPT_LIST_OF, ATTEMPT_PAGE, ATTEMPT_CLEAN, ATTEMPT_MAX };
 
 static const struct store_stmt stmts[ATTEMPT_MAX] = {
     [ATTEMPT_ADD] = {"attempt.add",
@@ -22,10 +22,9 @@ static const struct store_stmt stmts[ATTEMPT_MAX] = {
                          "SELECT " COLUMNS " FROM attempts WHERE serial = ?1 AND id < ?2"
                          " ORDER BY id DESC LIMIT ?3",
                          "tii", "iitttttttt"},
-    [ATTEMPT_CLEAN] = {"attempt.clean",
-                       "DELETE FROM attempts WHERE id IN"
-                       " (SELECT id FROM attempts WHERE at < ?1 ORDER BY at LIMIT ?2)",
-                       "ii", ""},
+    [ATTEMPT_PAGE] = {"attempt.page", SWEEP_PAGE("attempts", "at", "id"), SWEEP_PAGE_IN("i"),
+                      SWEEP_PAGE_OUT("i")},
+    [ATTEMPT_CLEAN] = {"attempt.clean", SWEEP_DROP("attempts", "at", "id"), SWEEP_DROP_IN("i"), ""},
 };
 
 const struct store_stmts attempt_stmts = {stmts, ATTEMPT_MAX};
@@ -104,9 +103,7 @@ enum td_err attempt_list(struct tx *tx, const char *serial, int64_t before, size
     return TD_OK;
 }
 
-enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max, int64_t *ret_gone,
-                          struct errinfo *ei)
+enum td_err attempt_clean(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[ATTEMPT_CLEAN], SV_LIST(SV_INT(before_time), SV_INT(max)), ret_gone,
-                   ei);
+    return sweep_step(tx, &stmts[ATTEMPT_PAGE], &stmts[ATTEMPT_CLEAN], s, ei);
 }

@@ -4,7 +4,7 @@
 #define TD_STORE_ATTEMPTS_H
 
 #include "mdm/base/buf.h"
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 extern const struct store_stmts attempt_stmts;
 
@@ -28,8 +28,7 @@ TD_NODISCARD enum td_err attempt_list(struct tx *tx, const char *serial, int64_t
                                       struct arena *a, struct attempt **ret, size_t *ret_n,
                                       struct errinfo *ei);
 
-/* Deletes at most `max` rows older than `before_time`; *ret_gone (may be NULL): how many. */
-TD_NODISCARD enum td_err attempt_clean(struct tx *tx, int64_t before_time, size_t max,
-                                       int64_t *ret_gone, struct errinfo *ei);
+/* A step of the cleaner, over the time of the attempt. */
+TD_NODISCARD enum td_err attempt_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef TD_STORE_AUDIT_H
 #define TD_STORE_AUDIT_H
 
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 extern const struct store_stmts audit_stmts;
 
@@ -11,9 +11,7 @@ TD_NODISCARD enum td_err audit_add(struct tx *tx, int64_t now, const char *txn, 
                                    const char *action, const char *subject, const char *detail,
                                    struct errinfo *ei);
 
-/* Deletes at most `max` rows older than `before`, the oldest first; *ret_gone (may be NULL): how
- * many. */
-TD_NODISCARD enum td_err audit_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                                     struct errinfo *ei);
+/* A step of the cleaner: the oldest first. */
+TD_NODISCARD enum td_err audit_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

@@ -24,10 +24,10 @@ const struct store_stmt enroll_sql[ENROLL_SQL_MAX] = {
                            "UPDATE invitations SET expires_at = ?2 WHERE serial = ?1 AND used_at "
                            "IS NULL AND expires_at > ?2",
                            "ti", ""},
-    [ENROLL_SQL_CLEAN] = {"enroll.clean",
-                          "DELETE FROM invitations WHERE id IN (SELECT id FROM invitations WHERE "
-                          "expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-                          "ii", ""},
+    [ENROLL_SQL_PAGE] = {"enroll.page", SWEEP_PAGE("invitations", "expires_at", "id"),
+                         SWEEP_PAGE_IN("t"), SWEEP_PAGE_OUT("t")},
+    [ENROLL_SQL_CLEAN] = {"enroll.clean", SWEEP_DROP("invitations", "expires_at", "id"),
+                          SWEEP_DROP_IN("t"), ""},
 };
 
 const struct store_stmts enroll_stmts = {enroll_sql, ENROLL_SQL_MAX};
@@ -118,9 +118,7 @@ enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now, struct
                    ei);
 }
 
-enum td_err enroll_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                         struct errinfo *ei)
+enum td_err enroll_clean(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    return tx_exec(tx, &enroll_sql[ENROLL_SQL_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)),
-                   ret_gone, ei);
+    return sweep_step(tx, &enroll_sql[ENROLL_SQL_PAGE], &enroll_sql[ENROLL_SQL_CLEAN], s, ei);
 }

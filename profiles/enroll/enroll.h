@@ -6,7 +6,7 @@
 #include "mdm/base/rng.h"
 #include "mdm/base/route.h"
 #include "mdm/crypt/x509.h"
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 struct enroll_ops {
     void *ctx;
@@ -66,10 +66,9 @@ TD_NODISCARD enum td_err enroll_compose(struct enroll *e, const char *serial, co
 TD_NODISCARD enum td_err enroll_cancel(struct tx *tx, const char *serial, int64_t now,
                                        struct errinfo *ei);
 
-/* Deletes invitations that ended before that time, at most `max`; *ret_gone (may be NULL): how
- * many. Until then one that ended still says so (410). */
-TD_NODISCARD enum td_err enroll_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                                      struct errinfo *ei);
+/* A step of the cleaner, over the end of an invitation. Until it goes its link says that it ended
+ * (410). */
+TD_NODISCARD enum td_err enroll_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 /* GET /enroll/{token} on the public listener; ctx is the struct enroll. */
 extern const struct route enroll_routes[];

@@ -24,6 +24,7 @@ enum enroll_sql_id {
     ENROLL_SQL_FIND,
     ENROLL_SQL_USE,
     ENROLL_SQL_CANCEL,
+    ENROLL_SQL_PAGE,
     ENROLL_SQL_CLEAN,
     ENROLL_SQL_MAX
 };

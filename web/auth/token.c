@@ -3,7 +3,7 @@
 #include "mdm/crypt/digest.h"
 #include "mdm/store/audit.h"
 
-enum { ST_FIND, ST_ADD, ST_DELETE, ST_COUNT, ST_LIST, ST_CLEAN };
+enum { ST_FIND, ST_ADD, ST_DELETE, ST_COUNT, ST_LIST, ST_PAGE, ST_CLEAN };
 
 static const struct store_stmt stmts[] = {
     [ST_FIND] = {"token.find",
@@ -19,10 +19,10 @@ static const struct store_stmt stmts[] = {
                  "SELECT id, name, scopes, created_at, expires_at FROM api_tokens"
                  " WHERE id > ?1 ORDER BY id LIMIT ?2",
                  "ti", "tttiI"},
-    [ST_CLEAN] = {"token.clean",
-                  "DELETE FROM api_tokens WHERE id IN (SELECT id FROM api_tokens"
-                  " WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-                  "ii", ""},
+    [ST_PAGE] = {"token.page", SWEEP_PAGE("api_tokens", "expires_at", "id"), SWEEP_PAGE_IN("t"),
+                 SWEEP_PAGE_OUT("t")},
+    [ST_CLEAN] = {"token.clean", SWEEP_DROP("api_tokens", "expires_at", "id"), SWEEP_DROP_IN("t"),
+                  ""},
 };
 const struct store_stmts token_stmts = {stmts, TD_NITEMS(stmts)};
 
@@ -205,8 +205,7 @@ enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, s
     return TD_OK;
 }
 
-enum td_err token_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                        struct errinfo *ei)
+enum td_err token_clean(struct tx *tx, struct sweep *s, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[ST_CLEAN], SV_LIST(SV_INT(before), SV_INT(max)), ret_gone, ei);
+    return sweep_step(tx, &stmts[ST_PAGE], &stmts[ST_CLEAN], s, ei);
 }

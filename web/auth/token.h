@@ -6,7 +6,7 @@
 #include "mdm/base/req.h"
 #include "mdm/base/rng.h"
 #include "mdm/base/route.h"
-#include "mdm/store/store.h"
+#include "mdm/store/sweep.h"
 
 extern const struct store_stmts token_stmts;
 
@@ -46,8 +46,7 @@ bool token_has_scope(const char *scopes, struct span scope);
  * scope; fills req->principal. ctx is a struct token_auth. TD_UNAUTH carries the challenge. */
 enum td_err token_authorize(void *ctx, const struct route *r, struct req *req, struct errinfo *ei);
 
-/* Deletes at most `max` tokens that expired before that time; *ret_gone (may be NULL): how many. */
-TD_NODISCARD enum td_err token_clean(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                                     struct errinfo *ei);
+/* A step of the cleaner, over the end of a token. */
+TD_NODISCARD enum td_err token_clean(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

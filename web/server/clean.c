@@ -18,7 +18,7 @@ struct clean {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stop;
-    struct sweep *pos;
+    struct sweep_pos *pos;
     struct clean_count *counts;
 };
 
@@ -44,14 +44,15 @@ static void failed(const struct cleaner *c, enum td_err e, const struct errinfo 
 }
 
 /* The steps of one cleaner; false when the round is to end. */
-static bool run_cleaner(const struct clean_conf *conf, const struct cleaner *c, struct sweep *pos,
-                        struct clean_count *count, bool (*pause)(void *ctx, int64_t us), void *ctx)
+static bool run_cleaner(const struct clean_conf *conf, const struct cleaner *c,
+                        struct sweep_pos *pos, struct clean_count *count,
+                        bool (*pause)(void *ctx, int64_t us), void *ctx)
 {
     int64_t now = clock_now(conf->clock);
-    struct clean_step s = {.now = now,
-                           .before = cleaner_before(c, conf->settings, now),
-                           .max = CLEAN_STEP_MAX,
-                           .pos = *pos};
+    struct sweep s = {.now = now,
+                      .before = cleaner_before(c, conf->settings, now),
+                      .max = CLEAN_STEP_MAX,
+                      .pos = *pos};
     *count = (struct clean_count){.more = true};
     while (count->more && count->steps < STEPS_MAX) {
         struct errinfo ei = {0};
@@ -72,11 +73,11 @@ static bool run_cleaner(const struct clean_conf *conf, const struct cleaner *c, 
         if (pause && !pause(ctx, took * REST))
             return false;
     }
-    *pos = count->more ? s.pos : (struct sweep){0};
+    *pos = count->more ? s.pos : (struct sweep_pos){0};
     return true;
 }
 
-void clean_round(const struct clean_conf *conf, struct sweep *pos, struct clean_count *counts,
+void clean_round(const struct clean_conf *conf, struct sweep_pos *pos, struct clean_count *counts,
                  bool (*pause)(void *ctx, int64_t us), void *ctx)
 {
     memset(counts, 0, ncleaners * sizeof *counts);

@@ -29,7 +29,7 @@ struct clean_count {
 /* One round of every cleaner on this thread: counts[i] is of cleaners[i], pos[i] where its sweep
  * goes on in the next round. `pause` (NULL: none) is told how long to wait between two steps and
  * says false when the round is to end. */
-void clean_round(const struct clean_conf *conf, struct sweep *pos, struct clean_count *counts,
+void clean_round(const struct clean_conf *conf, struct sweep_pos *pos, struct clean_count *counts,
                  bool (*pause)(void *ctx, int64_t us), void *ctx);
 
 #endif

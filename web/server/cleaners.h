@@ -8,25 +8,13 @@
 
 #define CLEAN_STEP_MAX 500 /* rows of one kind in one transaction */
 
-struct clean_step {
-    int64_t now, before; /* what is older than `before` may go */
-    size_t max;
-    struct sweep pos; /* where a sweep goes on; zeroed at its beginning */
-    int64_t gone;     /* rows deleted, or ended */
-    bool more;        /* another step has work to do */
-};
-
 struct cleaner {
     const char *name;  /* in the log and the metric */
     const char *table; /* that it keeps from growing */
     size_t keep;       /* offset in struct settings of its retention, seconds */
     size_t no_less;    /* of a setting that the retention is never below; 0: none */
     enum metric metric;
-    /* One of the two: the plain one deletes up to `max` of the oldest rows, so that it had no more
-     * work when it deleted fewer. */
-    enum td_err (*rows)(struct tx *tx, int64_t before, size_t max, int64_t *ret_gone,
-                        struct errinfo *ei);
-    enum td_err (*step)(struct tx *tx, struct clean_step *s, struct errinfo *ei);
+    enum td_err (*step)(struct tx *tx, struct sweep *s, struct errinfo *ei);
 };
 
 extern const struct cleaner cleaners[];
@@ -35,9 +23,8 @@ extern const size_t ncleaners;
 /* What `now` makes old enough. */
 int64_t cleaner_before(const struct cleaner *c, const struct settings *conf, int64_t now);
 
-/* One step in a transaction of its own: s->gone, s->more, and s->pos for the next. On error *s is
- * as it was. */
-TD_NODISCARD enum td_err cleaner_step(const struct cleaner *c, struct store *store,
-                                      struct clean_step *s, struct errinfo *ei);
+/* One step in a transaction of its own (sweep.h). On error *s is as it was. */
+TD_NODISCARD enum td_err cleaner_step(const struct cleaner *c, struct store *store, struct sweep *s,
+                                      struct errinfo *ei);
 
 #endif

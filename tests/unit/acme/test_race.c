@@ -172,12 +172,11 @@ struct cleaning {
 static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct cleaning *c = ctx;
-    struct sweep accounts = {0};
-    int64_t gone;
-    bool more;
-    TD_TRY(acme_clean_orders(tx, c->now - 86400, c->max, NULL, ei));
-    TD_TRY(acme_clean_accounts(tx, c->now - 86400, c->max, &accounts, &gone, &more, ei));
-    return client_id_clean(tx, c->now - 7 * 86400, c->max, NULL, ei);
+    struct sweep orders = {.before = c->now - 86400, .max = c->max}, accounts = orders,
+                 ids = {.before = c->now - 7 * 86400, .max = c->max};
+    TD_TRY(acme_clean_orders(tx, &orders, ei));
+    TD_TRY(acme_clean_accounts(tx, &accounts, ei));
+    return client_id_clean(tx, &ids, ei);
 }
 
 static enum td_err clean(struct world *w, size_t max)

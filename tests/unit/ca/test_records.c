@@ -240,7 +240,7 @@ static enum td_err cid_fn(struct tx *tx, void *ctx, struct errinfo *ei)
     else if (c->op == CANCEL)
         e = client_id_cancel(tx, c->serial, c->now, ei);
     else if (c->op == CLEAN)
-        e = client_id_clean(tx, c->now, 10, NULL, ei);
+        e = client_id_clean(tx, &(struct sweep){.before = c->now, .max = 10}, ei);
     bool told = e == TD_OK || (c->reason && strcmp(c->reason, "client-id-unknown") != 0);
     if (c->op == CLAIM && told)
         assert_string_equal(got.serial, c->serial);

@@ -274,10 +274,9 @@ static const struct spec *spec_of(const char *name)
     return NULL;
 }
 
-static struct clean_step begin(const struct cleaner *c, size_t max)
+static struct sweep begin(const struct cleaner *c, size_t max)
 {
-    return (struct clean_step){
-        .now = NOW, .before = cleaner_before(c, &fx.settings, NOW), .max = max};
+    return (struct sweep){.now = NOW, .before = cleaner_before(c, &fx.settings, NOW), .max = max};
 }
 
 /* --- tests ----------------------------------------------------------------------------------- */
@@ -289,7 +288,7 @@ static void each_cleaner(void **state)
     for (size_t i = 0; i < ncleaners; i++) {
         const struct cleaner *c = &cleaners[i];
         const struct spec *s = spec_of(c->name);
-        struct clean_step step = begin(c, 3);
+        struct sweep step = begin(c, 3);
         put(stmt_of(s, INSERT), "old-", step.before - 7, 7);
         put(stmt_of(s, INSERT), "young-", step.before, 3);
         if (s->keep) {
@@ -338,7 +337,7 @@ static void one_second(void **state)
     (void)state;
     for (size_t i = 0; i < ncleaners; i++) {
         const struct spec *s = spec_of(cleaners[i].name);
-        struct clean_step step = begin(&cleaners[i], 4);
+        struct sweep step = begin(&cleaners[i], 4);
         for (int k = 0; k < 9; k++) {
             char prefix[16];
             snprintf(prefix, sizeof prefix, "old%d-", k);
@@ -417,7 +416,7 @@ static int64_t cleaned(const char *name, struct clean_count *counts)
 static void rounds(void **state)
 {
     (void)state;
-    struct sweep pos[32] = {{0}};
+    struct sweep_pos pos[32] = {{0}};
     struct clean_count counts[32];
     assert_in_range(ncleaners, 1, 32);
     const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
@@ -444,7 +443,7 @@ static void mountain(void **state)
 {
     (void)state;
     enum { BOUND = 100 * CLEAN_STEP_MAX, MORE = 700 };
-    struct sweep pos[32] = {{0}};
+    struct sweep_pos pos[32] = {{0}};
     struct clean_count counts[32];
     const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
     put(stmt_of(spec_of("accounts"), INSERT), "old-", 1000, BOUND + MORE);

@@ -115,7 +115,8 @@ struct cleaning {
 static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct cleaning *c = ctx;
-    return core_clean_commands(tx, c->before, c->max, NULL, ei);
+    struct sweep s = {.before = c->before, .max = c->max};
+    return core_clean_commands(tx, &s, ei);
 }
 
 static enum td_err clean(struct fx *f, int64_t before, size_t max)

@@ -293,8 +293,8 @@ struct end {
 static enum td_err end_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct end *q = ctx;
-    return q->clean ? enroll_clean(tx, q->now, 10, NULL, ei)
-                    : enroll_cancel(tx, "SERIALA", q->now, ei);
+    struct sweep s = {.before = q->now, .max = 10};
+    return q->clean ? enroll_clean(tx, &s, ei) : enroll_cancel(tx, "SERIALA", q->now, ei);
 }
 
 static void cancel_and_clean(void **state)

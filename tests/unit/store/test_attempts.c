@@ -142,7 +142,8 @@ static void test_device_words(void **state)
 
 static enum td_err clean(struct tx *tx, void *ctx, struct errinfo *ei)
 {
-    return attempt_clean(tx, *(int64_t *)ctx, 2, NULL, ei);
+    struct sweep s = {.before = *(int64_t *)ctx, .max = 2};
+    return attempt_clean(tx, &s, ei);
 }
 
 static void test_clean(void **state)

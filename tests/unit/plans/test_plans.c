@@ -1,0 +1,416 @@
+/* The plans of every statement of the server, as the engines would run them: no table is walked
+ * from end to end and nothing is sorted, but where `allowed` says why that does no harm. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+#ifdef TD_PLANS_PQ
+#include <libpq-fe.h>
+#endif
+
+#include "mdm/base/log.h"
+#include "mdm/crypt/digest.h"
+#include "mdm/store/store_int.h"
+#include "web/server/server.h"
+
+enum engine_bit { SQLITE = 1, POSTGRES = 2, BOTH = 3 };
+
+#define ONE_DEVICE "sorts what belongs to one device"
+
+/* `part` is in the line of the plan that is let pass. */
+static struct {
+    enum engine_bit engines;
+    const char *stmt, *part, *why;
+    enum engine_bit seen;
+} allowed[] = {
+    {BOTH, "token.count", "api_tokens", "a table that people fill by hand; asked by init alone", 0},
+    {SQLITE, "core.ENR_REPLACED", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "core.ENR_REPLACED", "Sort", ONE_DEVICE, 0},
+    {SQLITE, "core.CMD_LAST_SENT", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "core.CMD_LAST_SENT", "Sort", ONE_DEVICE, 0},
+    {SQLITE, "core.CMD_LIST", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "core.CMD_LIST", "Sort", ONE_DEVICE, 0},
+    {SQLITE, "ca.records_of", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "ca.records_of", "Sort", ONE_DEVICE, 0},
+};
+
+/* Statements of the queue and the lists, and the index each must go by. A wrong one may read as
+ * much as no index: all commands by number to find those of one device. */
+static const struct {
+    const char *stmt, *sqlite, *postgres;
+} expected[] = {
+    {"core.CMD_OPEN", "commands_queue", "commands_queue"},
+    {"core.CMD_NEXT_SENT", "commands_queue", "commands_queue"},
+    {"core.CMD_NEXT_FRESH", "commands_queue", "commands_queue"},
+    {"core.CMD_NEXT_AGAIN", "commands_queue", "commands_queue"},
+    {"core.CMD_REQUEUE", "commands_queue", "commands_queue"},
+    {"core.CMD_LIST", "commands_queue", "commands_queue"},
+    {"core.CMD_CLEAN", "commands_done", "commands_done"},
+    {"core.CMD_PAGE", "commands_done", "commands_done"},
+    {"core.WAITING_PAGE", "commands_waiting", "commands_waiting"},
+    {"core.WAITING_CANCEL", "commands_waiting", "commands_waiting"},
+    {"core.ENR_NEWEST", "enrollments_newest", "enrollments_newest"},
+    {"core.VIEW_GET", "enrollments_newest", "enrollments_newest"},
+    {"core.VIEW_LIST", "enrollments_newest", "enrollments_newest"},
+    {"core.LEFT_PAGE", "enrollments_left", "enrollments_left"},
+    {"core.PUSH_DUE", "push_due", "push_due"},
+    {"attempt.list_of", "attempts_serial", "attempts_serial"},
+    {"attempt.clean", "attempts_at", "attempts_at"},
+    {"audit.clean", "audit_at", "audit_at"},
+};
+
+static struct store_stmts sets[64];
+static size_t nsets;
+static char dir[64], path[96];
+
+/* --- judging --------------------------------------------------------------------------------- */
+
+struct verdict {
+    enum engine_bit engine;
+    const struct store_stmt *st;
+    size_t faults;
+};
+
+static void fault(struct verdict *v, const char *line)
+{
+    for (size_t i = 0; i < TD_NITEMS(allowed); i++)
+        if ((allowed[i].engines & v->engine) && strcmp(allowed[i].stmt, v->st->name) == 0 &&
+            strstr(line, allowed[i].part)) {
+            allowed[i].seen |= v->engine;
+            return;
+        }
+    v->faults++;
+    print_error("%s %s: %s\n", v->engine == SQLITE ? "sqlite" : "postgres", v->st->name, line);
+}
+
+static void judge_index(struct verdict *v, const char *plan)
+{
+    for (size_t i = 0; i < TD_NITEMS(expected); i++) {
+        const char *want = v->engine == SQLITE ? expected[i].sqlite : expected[i].postgres;
+        if (strcmp(expected[i].stmt, v->st->name) == 0 && !strstr(plan, want)) {
+            v->faults++;
+            print_error("%s %s does not go by %s:\n%s\n",
+                        v->engine == SQLITE ? "sqlite" : "postgres", v->st->name, want, plan);
+        }
+    }
+}
+
+static void judge_lists(enum engine_bit engine)
+{
+    for (size_t i = 0; i < TD_NITEMS(allowed); i++)
+        if ((allowed[i].engines & engine) && !(allowed[i].seen & engine))
+            fail_msg("%s (%s) needs no leave any more", allowed[i].stmt, allowed[i].part);
+    for (size_t i = 0; i < TD_NITEMS(expected); i++) {
+        bool found = false;
+        for (size_t s = 0; s < nsets; s++)
+            for (size_t k = 0; k < sets[s].n; k++)
+                found |= strcmp(sets[s].stmts[k].name, expected[i].stmt) == 0;
+        if (!found)
+            fail_msg("no statement is called %s", expected[i].stmt);
+    }
+}
+
+/* Runs `fn` for each statement; fails when any plan has a fault. */
+static void judge_all(enum engine_bit engine, void (*fn)(struct verdict *v, void *db), void *db)
+{
+    size_t faults = 0, n = 0;
+    for (size_t s = 0; s < nsets; s++)
+        for (size_t k = 0; k < sets[s].n; k++, n++) {
+            struct verdict v = {engine, &sets[s].stmts[k], 0};
+            fn(&v, db);
+            faults += v.faults;
+        }
+    assert_true(n > 50);
+    assert_int_equal(faults, 0);
+    judge_lists(engine);
+}
+
+/* --- SQLite ---------------------------------------------------------------------------------- */
+
+static void plan_sqlite(struct verdict *v, void *db)
+{
+    buf_auto sql, plan;
+    buf_init(&sql, 65536);
+    buf_init(&plan, 65536);
+    buf_printf(&sql, "EXPLAIN QUERY PLAN %s", v->st->sql);
+    sqlite3_stmt *h = NULL;
+    if (sqlite3_prepare_v2(db, buf_cstr(&sql), -1, &h, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", v->st->name, sqlite3_errmsg(db));
+    while (sqlite3_step(h) == SQLITE_ROW) {
+        const char *line = (const char *)sqlite3_column_text(h, 3);
+        buf_printf(&plan, "  %s\n", line);
+        bool scan = strncmp(line, "SCAN ", 5) == 0 && strcmp(line, "SCAN CONSTANT ROW") != 0;
+        if (scan || strstr(line, "TEMP B-TREE"))
+            fault(v, line);
+    }
+    sqlite3_finalize(h);
+    judge_index(v, buf_cstr(&plan));
+}
+
+static void plans_sqlite(void **state)
+{
+    (void)state;
+    char url[112];
+    snprintf(url, sizeof url, "sqlite:%s", path);
+    struct store_conf conf = {.url = url,
+                              .readers = 1,
+                              .batch = 1,
+                              .queue = 1,
+                              .sets = sets,
+                              .nsets = nsets,
+                              .clock = &clock_system};
+    struct store *store = NULL;
+    struct errinfo ei = {0};
+    if (store_open(&conf, &store, &ei) != TD_OK)
+        fail_msg("%s", ei.msg);
+    store_close(store);
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    judge_all(SQLITE, plan_sqlite, db);
+    sqlite3_close(db);
+}
+
+/* --- PostgreSQL ------------------------------------------------------------------------------ */
+
+#ifdef TD_PLANS_PQ
+enum { ROWS = 20000 };
+
+static const char *cluster_url(void)
+{
+    for (char **e = environ; *e; e++)
+        if (strncmp(*e, "TD_TEST_PG=", 11) == 0)
+            return *e + 11;
+    return NULL;
+}
+
+static PGresult *run(PGconn *pg, const char *sql)
+{
+    PGresult *r = PQexec(pg, sql);
+    ExecStatusType s = PQresultStatus(r);
+    if (s != PGRES_COMMAND_OK && s != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+    return r;
+}
+
+static void do_sql(PGconn *pg, const char *sql)
+{
+    PQclear(run(pg, sql));
+}
+
+/* The URL with the database's name in it (behind the third slash). */
+static PGconn *connect_to(const char *url, const char *database)
+{
+    char full[512];
+    const char *slash = strchr(strstr(url, "://") + 3, '/');
+    assert_non_null(slash);
+    snprintf(full, sizeof full, "%.*s%s%s", (int)(slash + 1 - url), url, database, slash + 1);
+    PGconn *pg = PQconnectdb(full);
+    if (PQstatus(pg) != CONNECTION_OK)
+        fail_msg("%s", PQerrorMessage(pg));
+    return pg;
+}
+
+/* What a column of the synthetic rows holds, where it is not a value of its own in each row. */
+static const struct {
+    const char *table, *column, *sql;
+} fill[] = {
+    {"commands", "state", "CASE WHEN i % 20 = 0 THEN 'queued' ELSE 'acknowledged' END"},
+    {"commands", "enrollment_id", "'x' || (i % 1000 + 1)"},
+    {"commands", "done_at", "CASE WHEN i % 20 = 0 THEN NULL ELSE i END"},
+    {"enrollments", "state", "CASE WHEN i % 20 = 0 THEN 'removed' ELSE 'enrolled' END"},
+    {"enrollments", "left_at", "CASE WHEN i % 20 = 0 THEN i END"},
+    {"certificates", "status", "CASE WHEN i % 20 = 0 THEN 1 ELSE 0 END"},
+    {"acme_orders", "status", "'valid'"},
+    {"acme_accounts", "status", "'valid'"},
+};
+
+static void value_of(struct buf *b, const char *table, const char *column, const char *type)
+{
+    for (size_t i = 0; i < TD_NITEMS(fill); i++)
+        if (strcmp(fill[i].table, table) == 0 && strcmp(fill[i].column, column) == 0) {
+            buf_str(b, fill[i].sql);
+            return;
+        }
+    buf_str(b, strcmp(type, "text") == 0    ? "'x' || i"
+               : strcmp(type, "bytea") == 0 ? "sha256(i::text::bytea)"
+                                            : "i");
+}
+
+/* Rows for every table, whatever its columns: the n-th rows of all belong together. */
+static void fill_tables(PGconn *pg)
+{
+    PGresult *r =
+        run(pg, "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE "
+                "table_schema = 'public' AND is_identity = 'NO' ORDER BY table_name, "
+                "ordinal_position");
+    int n = PQntuples(r);
+    for (int i = 0; i < n;) {
+        buf_auto names, values, sql;
+        buf_init(&names, 4096);
+        buf_init(&values, 4096);
+        buf_init(&sql, 16384);
+        const char *table = PQgetvalue(r, i, 0);
+        for (; i < n && strcmp(PQgetvalue(r, i, 0), table) == 0; i++) {
+            buf_printf(&names, "%s%s", names.n ? ", " : "", PQgetvalue(r, i, 1));
+            buf_str(&values, values.n ? ", " : "");
+            value_of(&values, table, PQgetvalue(r, i, 1), PQgetvalue(r, i, 2));
+        }
+        buf_printf(&sql, "INSERT INTO %s (%s) SELECT %s FROM generate_series(1, %d) i", table,
+                   buf_cstr(&names), buf_cstr(&values), ROWS);
+        do_sql(pg, buf_cstr(&sql));
+    }
+    PQclear(r);
+    do_sql(pg, "ANALYZE");
+}
+
+static bool is_node(const char *line)
+{
+    const char *p = line + strspn(line, " ");
+    return p == line || strncmp(p, "->", 2) == 0;
+}
+
+/* A node of the plan is its line and the lines about it up to the next node's. */
+static void judge_node(struct verdict *v, PGresult *r, int from, int to)
+{
+    const char *line = PQgetvalue(r, from, 0);
+    bool bounded = false;
+    for (int i = from + 1; i < to; i++)
+        bounded |= strstr(PQgetvalue(r, i, 0), "Index Cond:") != NULL;
+    bool by_index = strstr(line, "Index Scan") || strstr(line, "Index Only Scan");
+    if (strstr(line, "Seq Scan") || strstr(line, "Sort") || (by_index && !bounded))
+        fault(v, line);
+}
+
+static void plan_postgres(struct verdict *v, void *db)
+{
+    buf_auto sql, plan, args;
+    buf_init(&sql, 65536);
+    buf_init(&args, 4096);
+    buf_init(&plan, 65536);
+    buf_str(&sql, "PREPARE p");
+    for (size_t i = 0; v->st->in[i]; i++) {
+        char c = v->st->in[i];
+        buf_printf(&sql, "%s%s", i ? ", " : " (",
+                   c == 't' || c == 'T'   ? "text"
+                   : c == 'i' || c == 'I' ? "bigint"
+                                          : "bytea");
+        buf_printf(&args, "%sNULL", i ? ", " : "(");
+    }
+    buf_printf(&sql, "%s AS ", v->st->in[0] ? ")" : "");
+    for (const char *p = v->st->sql; *p; p++)
+        buf_u8(&sql, *p == '?' ? '$' : (uint8_t)*p);
+    do_sql(db, buf_cstr(&sql));
+    buf_reset(&sql);
+    buf_printf(&sql, "EXPLAIN (COSTS OFF) EXECUTE p%s%s", buf_cstr(&args), args.n ? ")" : "");
+    PGresult *r = run(db, buf_cstr(&sql));
+    int n = PQntuples(r), from = 0;
+    for (int i = 0; i < n; i++)
+        buf_printf(&plan, "  %s\n", PQgetvalue(r, i, 0));
+    size_t before = v->faults;
+    for (int i = 1; i <= n; i++)
+        if (i == n || is_node(PQgetvalue(r, i, 0))) {
+            judge_node(v, r, from, i);
+            from = i;
+        }
+    if (v->faults > before)
+        print_error("%s", buf_cstr(&plan));
+    PQclear(r);
+    judge_index(v, buf_cstr(&plan));
+    do_sql(db, "DEALLOCATE p");
+}
+
+/* The schema in the words of the engine (mdm/store/pg.c). */
+static void make_schema(PGconn *pg)
+{
+    static const struct {
+        const char *from, *to;
+    } words[] = {{"@ID@", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"},
+                 {"@BLOB@", "BYTEA"},
+                 {" TEXT", " TEXT COLLATE \"C\""}};
+    for (size_t m = 0; m < store_nmigrations; m++) {
+        buf_auto sql;
+        buf_init(&sql, 1 << 20);
+        for (const char *p = (const char *)store_migrations[m].from,
+                        *end = (const char *)store_migrations[m].to;
+             p < end;) {
+            size_t k = 0;
+            while (k < TD_NITEMS(words) && strncmp(p, words[k].from, strlen(words[k].from)) != 0)
+                k++;
+            if (k < TD_NITEMS(words)) {
+                buf_str(&sql, words[k].to);
+                p += strlen(words[k].from);
+            } else {
+                buf_u8(&sql, (uint8_t)*p++);
+            }
+        }
+        do_sql(pg, buf_cstr(&sql));
+    }
+}
+
+/* The settings that the engine gives each of its connections (mdm/store/pg_conn.c). */
+#define ENGINE_SETTINGS                                                                            \
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+
+static void plans_postgres(void **state)
+{
+    (void)state;
+    const char *url = cluster_url();
+    if (!url) {
+        print_message("SKIP: no PostgreSQL cluster (TD_TEST_PG)\n");
+        skip();
+    }
+    char name[32], sql[64];
+    PGconn *admin = connect_to(url, "postgres");
+    snprintf(name, sizeof name, "plans_%d", (int)getpid());
+    snprintf(sql, sizeof sql, "CREATE DATABASE %s", name);
+    do_sql(admin, sql);
+    PGconn *pg = connect_to(url, name);
+    do_sql(pg, "SET client_min_messages = warning");
+    make_schema(pg);
+    fill_tables(pg);
+    do_sql(pg, ENGINE_SETTINGS);
+    judge_all(POSTGRES, plan_postgres, pg);
+    PQfinish(pg);
+    snprintf(sql, sizeof sql, "DROP DATABASE %s WITH (FORCE)", name);
+    do_sql(admin, sql);
+    PQfinish(admin);
+}
+#else
+static void plans_postgres(void **state)
+{
+    (void)state;
+    print_message("SKIP: built without libpq\n");
+    skip();
+}
+#endif
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/td-plans-XXXXXX");
+    snprintf(path, sizeof path, "%s/db", mkdtemp(dir) ? dir : "");
+    nsets = server_stmts(sets, TD_NITEMS(sets));
+    return nsets <= TD_NITEMS(sets) && crypt_init(NULL) == TD_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(dir);
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_FORMAT_LOGFMT, 2);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plans_sqlite),
+        cmocka_unit_test(plans_postgres),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
