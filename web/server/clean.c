@@ -22,13 +22,6 @@ struct clean {
     struct clean_count *counts;
 };
 
-/* One node cleans at a time. */
-static bool leads(struct store *store)
-{
-    (void)store;
-    return true;
-}
-
 static int64_t now_us(void)
 {
     struct timespec t;
@@ -135,7 +128,7 @@ static void *run(void *arg)
     /* a round that ended at its bound is followed by the next one at once */
     while (rest(c, more ? 0 : (int64_t)PERIOD * 1000000)) {
         more = false;
-        if (!leads(c->conf.store))
+        if (!store_lead(c->conf.store, STORE_JOB_CLEAN)) /* another node cleans */
             continue;
         clean_round(&c->conf, c->pos, c->counts, rest, c);
         more = report(c);

@@ -9,6 +9,7 @@
 
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
+#include "tests/unit/engine.h"
 #include "web/server/clean.h"
 #include "web/server/server.h"
 
@@ -98,16 +99,21 @@ static const struct {
     {"push_outbox", "a row an enrolment; the pump deletes what it sent or cannot send"},
     {"schema_migrations", "a row a migration"},
     {"sqlite_sequence", "the engine's, a row a table"},
+    {"store_commits", "the engine's, a row a writer; it deletes what is a day old"},
 };
 
 enum { INSERT, KEEP, ENDLESS, LEFT, KINDS };
-static struct store_stmt stmts[NSPECS * KINDS];
+#define CLEANERS_MAX 32
+static struct store_stmt stmts[NSPECS * KINDS], wipes[CLEANERS_MAX];
+static char wipe_sql[CLEANERS_MAX][64], wipe_names[CLEANERS_MAX][16];
 static char names[NSPECS * KINDS][40];
-static const struct store_stmt tables = {
+static struct store_stmt tables = {
     "test.tables", "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", "", "t"};
+#define TABLES_PG                                                                                  \
+    "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'"
 
 static struct {
-    char dir[64], url[96];
+    char dir[64], url[TEST_URL_SIZE];
     struct store *store;
     struct clock_fixed clock;
     struct settings settings;
@@ -126,9 +132,8 @@ static const struct store_stmt *stmt_of(const struct spec *s, size_t kind)
     return st->sql ? st : NULL;
 }
 
-static size_t make_stmts(struct store_stmt *out)
+static void make_stmts(void)
 {
-    size_t n = 0;
     for (size_t i = 0; i < NSPECS * KINDS; i++) {
         const char *sql = sql_of(&specs[i / KINDS], i % KINDS);
         if (!sql)
@@ -136,11 +141,7 @@ static size_t make_stmts(struct store_stmt *out)
         snprintf(names[i], sizeof names[i], "test.%s_%zu", specs[i / KINDS].name, i % KINDS);
         bool list = i % KINDS == LEFT;
         stmts[i] = (struct store_stmt){names[i], sql, list ? "" : IN, list ? "t" : ""};
-        if (out)
-            out[n] = stmts[i];
-        n++;
     }
-    return n;
 }
 
 static void open_store(void)
@@ -148,7 +149,15 @@ static void open_store(void)
     struct store_stmts sets[64];
     size_t n = server_stmts(sets, TD_NITEMS(sets));
     assert_in_range(n, 1, TD_NITEMS(sets) - NSPECS * KINDS - 1);
-    make_stmts(NULL);
+    make_stmts();
+    if (test_on_pg())
+        tables.sql = TABLES_PG;
+    for (size_t i = 0; i < ncleaners; i++) {
+        snprintf(wipe_names[i], sizeof wipe_names[i], "test.wipe%zu", i);
+        snprintf(wipe_sql[i], sizeof wipe_sql[i], "DELETE FROM %s", cleaners[i].table);
+        wipes[i] = (struct store_stmt){wipe_names[i], wipe_sql[i], "", ""};
+    }
+    sets[n++] = (struct store_stmts){wipes, ncleaners};
     for (size_t i = 0; i < NSPECS * KINDS; i++)
         if (stmts[i].sql)
             sets[n++] = (struct store_stmts){&stmts[i], 1};
@@ -170,7 +179,9 @@ static int setup(void **state)
     (void)state;
     snprintf(fx.dir, sizeof fx.dir, "/tmp/td-clean-XXXXXX");
     assert_non_null(mkdtemp(fx.dir));
-    snprintf(fx.url, sizeof fx.url, "sqlite:%s/db", fx.dir);
+    char path[96];
+    snprintf(path, sizeof path, "%s/db", fx.dir);
+    test_store_url(path, fx.url);
     clock_fixed_init(&fx.clock, NOW);
     arena_auto a;
     arena_init(&a, 1 << 20);
@@ -279,12 +290,27 @@ static struct sweep begin(const struct cleaner *c, size_t max)
     return (struct sweep){.now = NOW, .before = cleaner_before(c, &fx.settings, NOW), .max = max};
 }
 
+static enum td_err wipe_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    (void)ctx;
+    for (size_t i = 0; i < ncleaners; i++)
+        TD_TRY(tx_exec(tx, &wipes[i], NULL, 0, NULL, ei));
+    return TD_OK;
+}
+
+/* What kept the rows of one cleaner may lie in the next one's table. */
+static void wipe(void)
+{
+    assert_int_equal(store_write(fx.store, wipe_job, NULL, NULL), TD_OK);
+}
+
 /* --- tests ----------------------------------------------------------------------------------- */
 
 /* Exactly what is old goes, the oldest first, no more than the step may; what another row keeps,
  * what has no end and what is young by a second stays. */
 static void each_cleaner(void **state)
 {
+    (void)state;
     for (size_t i = 0; i < ncleaners; i++) {
         const struct cleaner *c = &cleaners[i];
         const struct spec *s = spec_of(c->name);
@@ -318,9 +344,7 @@ static void each_cleaner(void **state)
             assert_int_equal(cleaner_step(c, fx.store, &step, NULL), TD_OK);
         while (step.gone == 0 && step.more);
         assert_int_equal(step.gone, 0);
-        /* what kept the rows may lie in the next one's table */
-        teardown(state);
-        setup(state);
+        wipe();
     }
     for (size_t i = 0; i < NSPECS; i++) {
         size_t k = 0;
@@ -349,8 +373,7 @@ static void one_second(void **state)
             gone += (size_t)step.gone;
         } while (step.more && ++steps < 9);
         assert_int_equal(gone, 9);
-        teardown(state);
-        setup(state);
+        wipe();
     }
 }
 
@@ -416,9 +439,8 @@ static int64_t cleaned(const char *name, struct clean_count *counts)
 static void rounds(void **state)
 {
     (void)state;
-    struct sweep_pos pos[32] = {{0}};
-    struct clean_count counts[32];
-    assert_in_range(ncleaners, 1, 32);
+    struct sweep_pos pos[CLEANERS_MAX] = {{0}};
+    struct clean_count counts[CLEANERS_MAX];
     const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
     const struct spec *s = spec_of("attempts");
     put(stmt_of(s, INSERT), "old-", 1000, 2 * CLEAN_STEP_MAX + 1);
@@ -443,8 +465,10 @@ static void mountain(void **state)
 {
     (void)state;
     enum { BOUND = 100 * CLEAN_STEP_MAX, MORE = 700 };
-    struct sweep_pos pos[32] = {{0}};
-    struct clean_count counts[32];
+    if (test_on_pg()) /* 50,000 rows one by one; the bound is not the engine's */
+        skip();
+    struct sweep_pos pos[CLEANERS_MAX] = {{0}};
+    struct clean_count counts[CLEANERS_MAX];
     const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
     put(stmt_of(spec_of("accounts"), INSERT), "old-", 1000, BOUND + MORE);
     put(stmt_of(spec_of("audit"), INSERT), "old-", 1000, 1);
@@ -476,7 +500,7 @@ static void thread(void **state)
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_FORMAT_LOGFMT, 2);
-    if (crypt_init(NULL) != TD_OK)
+    if (crypt_init(NULL) != TD_OK || ncleaners > CLEANERS_MAX)
         return 1;
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
