@@ -5,6 +5,7 @@
 #include "acme/attest/facts.h"
 #include "acme/attest/refuse.h"
 #include "mdm/base/limits.h"
+#include "mdm/base/str.h"
 
 typedef enum td_err (*format_fn)(const struct attest_roots *roots, struct span att_stmt,
                                  const struct attest_expect *want, struct arena *a,
@@ -37,6 +38,32 @@ bool attest_format_enabled(struct span fmt, bool *ret_known)
     return f && f->verify;
 }
 
+static unsigned bit(const struct format *f)
+{
+    return 1u << (f - formats);
+}
+
+enum td_err attest_formats_parse(const char *list, unsigned *ret_off, struct errinfo *ei)
+{
+    unsigned off = (1u << TD_NITEMS(formats)) - 1;
+    struct span rest = span_str(list);
+    while (rest.n > 0) {
+        struct span name = str_cut(&rest, ' ');
+        const struct format *f = format_find(name);
+        if (name.n == 0)
+            continue;
+        if (!f)
+            return err_set(ei, TD_INVAL, "no attestation format '%.*s'",
+                           name.n < 40 ? (int)name.n : 40, (const char *)name.p);
+        if (!f->verify)
+            return err_set(ei, TD_INVAL, "this version cannot verify the attestation format '%s'",
+                           f->name);
+        off &= ~bit(f);
+    }
+    *ret_off = off;
+    return TD_OK;
+}
+
 enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
                           const struct attest_expect *want, struct arena *a,
                           struct attest_result *ret, struct errinfo *ei)
@@ -53,7 +80,7 @@ enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
     const struct format *f = format_find(o.fmt);
     if (!f)
         return attest_refuse(ei, "format-not-enabled", "the attestation format is unknown");
-    if (!f->verify)
+    if (!f->verify || (want->formats_off & bit(f)))
         return attest_refuse(ei, "format-not-enabled", "the attestation format %s is not enabled",
                              f->name);
     return f->verify(roots, o.att_stmt, want, a, ret, ei);

@@ -39,6 +39,7 @@ struct attest_expect {
     struct span freshness; /* exactly these bytes in 1.2.840.113635.100.8.11.1 */
     const char *serial;    /* the listed serial bound to the order */
     int64_t now;
+    unsigned formats_off; /* those the configuration switched off (attest_formats_parse) */
 };
 
 /* Verifies an attestation object (CBOR, format `apple`) by the steps of the reference. *ret is
@@ -56,6 +57,12 @@ TD_NODISCARD enum td_err attest_verify(const struct attest_roots *roots, struct 
 /* What attest_verify would say about a format name: true when it is switched on; *ret_known (may be
  * NULL) tells whether the name is known at all. */
 bool attest_format_enabled(struct span fmt, bool *ret_known);
+
+/* A list of format names with spaces between, as it is configured: *ret_off is a bit for each
+ * format that is not in it. TD_INVAL for a name that is unknown, and for a format that is known and
+ * that this version cannot verify. */
+TD_NODISCARD enum td_err attest_formats_parse(const char *list, unsigned *ret_off,
+                                              struct errinfo *ei);
 
 /* The facts as a JSON object for storage and display, appended. */
 TD_NODISCARD enum td_err attest_facts_json(const struct attest_facts *f, struct buf *b);

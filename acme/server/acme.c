@@ -21,8 +21,10 @@ static enum td_err check(const struct acme_conf *c, struct errinfo *ei)
         return err_set(ei, TD_INVAL, "acme: the base URL is empty or malformed");
     if (c->nonce_ttl < NONCE_TTL_MIN)
         return err_set(ei, TD_INVAL, "acme: nonces live at least %d s", NONCE_TTL_MIN);
-    if (c->order_ttl <= 0)
-        return err_set(ei, TD_INVAL, "acme: orders need a lifetime");
+    if (c->order_ttl <= 0 || c->keep_issued <= 0)
+        return err_set(ei, TD_INVAL, "acme: orders need a lifetime and a time they are kept");
+    if (c->idle_accounts <= 0)
+        return err_set(ei, TD_INVAL, "acme: accounts without an order need a place");
     return TD_OK;
 }
 

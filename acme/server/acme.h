@@ -10,11 +10,32 @@
 
 struct acme;
 
+/* What a certificate profile asks of ACME clients. */
+struct acme_policy {
+    bool eab_required;  /* accounts need an external binding (RFC 8555 section 7.3.4) */
+    int renew_permille; /* of a certificate's life, behind which it is renewed; 0: two thirds */
+};
+
 struct acme_ops {
     void *ctx;
     /* TD_OK when the serial number is listed in the inventory at this moment, TD_NOTFOUND when
      * not; any other error is ours, not the device's. */
     enum td_err (*device_listed)(void *ctx, struct tx *tx, const char *serial, struct errinfo *ei);
+    /* What a certificate profile asks; *ret comes zeroed. TD_NOTFOUND when no such profile is
+     * issued over ACME. Any thread, also a listener's: it must not wait. NULL: "management" alone.
+     */
+    enum td_err (*profile_policy)(void *ctx, const char *profile, struct acme_policy *ret,
+                                  struct errinfo *ei);
+};
+
+/* The profile of the directory that Link rel="index" names where a URL names none. A profile's name
+ * must not be the first word of another resource: acme_profile_name_free. */
+#define ACME_DEFAULT_PROFILE "management"
+bool acme_profile_name_free(const char *name);
+
+/* Orders in one hour, counted in the database, so over all nodes; 0 sets no limit. */
+struct acme_limits {
+    int64_t device_orders, device_failures, account_orders;
 };
 
 struct acme_conf {
@@ -26,6 +47,12 @@ struct acme_conf {
     const char *base_url; /* "https://mdm.example.com:8443", no final slash: JWS urls are compared
                              with this, never with Host */
     int64_t order_ttl, nonce_ttl; /* seconds; nonce at least 600 */
+    int64_t
+        keep_issued; /* orders that issued, with their account; at most the certificate's life */
+    int64_t idle_accounts;       /* accounts without an order: no more than so many rows, ever */
+    const char *terms, *website; /* URLs for the directory; NULL or "" for none */
+    unsigned formats_off;        /* attestation formats that are off (attest_formats_parse) */
+    struct acme_limits limits;
     struct acme_ops ops;
 };
 
@@ -40,11 +67,13 @@ void acme_close(struct acme *a);
 extern const struct route acme_routes[];
 extern const size_t acme_nroutes;
 
-/* Steps of the cleaners: orders behind their expiry; accounts that have no order, and evidence that
- * no certificate rests on, behind their creation. `before` for evidence lies behind the life of an
- * order. */
+/* Steps of the cleaners. Orders behind the end of their life, those that issued behind the end of
+ * the certificate or keep_issued; accounts behind the end of their last order; keys for external
+ * account binding behind their expiry or revocation; evidence that no certificate rests on behind
+ * its creation, `before` of which lies behind the life of an order. */
 TD_NODISCARD enum td_err acme_clean_orders(struct tx *tx, struct sweep *s, struct errinfo *ei);
 TD_NODISCARD enum td_err acme_clean_accounts(struct tx *tx, struct sweep *s, struct errinfo *ei);
+TD_NODISCARD enum td_err acme_clean_eab(struct tx *tx, struct sweep *s, struct errinfo *ei);
 TD_NODISCARD enum td_err acme_clean_evidence(struct tx *tx, struct sweep *s, struct errinfo *ei);
 
 #endif

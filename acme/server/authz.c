@@ -14,7 +14,7 @@ static enum td_err reply(struct acme_call *c, const struct acme_order *o, struct
     json_kv_str(&w, "status", acme_status_name(acme_order_state(o, c->now).authz));
     json_kv_time(&w, "expires", o->expires_at);
     json_open_key(&w, "identifier");
-    json_kv_str(&w, "type", "permanent-identifier");
+    json_kv_str(&w, "type", o->id_type);
     json_kv_str(&w, "value", o->identifier);
     json_close(&w);
     json_array_key(&w, "challenges");
@@ -33,7 +33,7 @@ struct job {
 static enum td_err deactivate(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
-    TD_TRY(acme_order_get(tx, j->id, j->c->account_id, j->c->arena, &j->o, ei));
+    TD_TRY(acme_order_get(tx, j->c, j->id, &j->o, ei));
     if (acme_order_move(tx, &j->o, ACME_EV_DEACTIVATED, ei) == TD_STATE)
         return acme_refuse(ei, TD_INVAL, "malformed", "authz-final",
                            "the authorization can no longer be deactivated");

@@ -45,21 +45,22 @@ static enum td_err check_nonce(const struct acme_call *c, struct errinfo *ei)
                        "the nonce is unknown, used or expired");
 }
 
-static enum td_err begin(const struct req *r, struct resp *resp, bool by_kid, struct acme_call *c,
+static enum td_err begin(const struct req *r, struct resp *resp, struct acme_call *c,
                          struct errinfo *ei)
 {
     *c = (struct acme_call){.acme = r->ctx, .req = r, .resp = resp, .arena = r->arena};
     c->now = clock_now(c->acme->conf.clock);
     acme_headers(r, resp);
     TD_TRY(check_type(r, ei));
-    TD_TRY(jws_parse(r->body, r->arena, &c->jws, ei));
+    TD_TRY(jws_parse(r->body, JWS_REQUEST, r->arena, &c->jws, ei));
     TD_TRY(check_nonce(c, ei));
-    TD_TRY(check_url(c, ei));
-    if (by_kid != (c->jws.kid != NULL))
-        return acme_refuse(ei, TD_INVAL, "malformed", "key-form",
-                           by_kid ? "this request is signed with kid"
-                                  : "this request is signed with jwk");
-    return TD_OK;
+    return check_url(c, ei);
+}
+
+static enum td_err key_form(struct errinfo *ei, const char *wanted)
+{
+    return acme_refuse(ei, TD_INVAL, "malformed", "key-form", "this request is signed with %s",
+                       wanted);
 }
 
 static enum td_err account_unknown(struct errinfo *ei)
@@ -84,23 +85,58 @@ static enum td_err kid_id(const struct acme_call *c, struct span *ret, struct er
     return TD_OK;
 }
 
+static enum td_err account_key(const struct acme_call *c, struct acme_key *ret, bool fresh,
+                               struct errinfo *ei)
+{
+    enum td_err e = acme_account_key(c, fresh, ret, ei);
+    return e == TD_NOTFOUND ? account_unknown(ei) : e;
+}
+
+/* A kept key may be the one before a key change on another node: before a signature is refused, the
+ * database is asked for the key. */
+static enum td_err verify_again(struct acme_call *c, const struct acme_key *old, enum td_err e,
+                                struct errinfo *ei)
+{
+    acme_key_auto now = {0};
+    TD_TRY(account_key(c, &now, true, ei));
+    if (memcmp(now.thumbprint, old->thumbprint, sizeof now.thumbprint) == 0)
+        return e; /* *ei says why */
+    TD_TRY(jws_verify(&c->jws, now.key, ei));
+    memcpy(c->thumbprint, now.thumbprint, sizeof c->thumbprint);
+    return TD_OK;
+}
+
+static enum td_err by_kid(struct acme_call *c, struct errinfo *ei)
+{
+    struct span id = {NULL, 0};
+    acme_key_auto k = {0};
+    TD_TRY(kid_id(c, &id, ei));
+    c->account_id = arena_dup(c->arena, id);
+    if (!c->account_id)
+        return err_set(ei, TD_NOMEM, "request");
+    TD_TRY(account_key(c, &k, false, ei));
+    memcpy(c->thumbprint, k.thumbprint, sizeof c->thumbprint);
+    enum td_err e = jws_verify(&c->jws, k.key, ei);
+    if (e != TD_OK && k.cached && err_http(e) < 500)
+        return verify_again(c, &k, e, ei);
+    return e;
+}
+
+static enum td_err by_jwk(struct acme_call *c, struct errinfo *ei)
+{
+    TD_TRY(jwk_parse(c->jws.jwk, c->arena, &c->jwk, ei));
+    memcpy(c->thumbprint, c->jwk.thumbprint, sizeof c->thumbprint);
+    return jws_verify(&c->jws, c->jwk.key, ei);
+}
+
 enum td_err acme_call_kid(const struct req *r, struct resp *resp, struct acme_call *ret,
                           struct errinfo *ei)
 {
     struct acme_call c;
-    struct span id = {NULL, 0};
-    key_auto *key = NULL;
-    TD_TRY(begin(r, resp, true, &c, ei));
-    TD_TRY(kid_id(&c, &id, ei));
-    c.account_id = arena_dup(r->arena, id);
-    if (!c.account_id)
-        return err_set(ei, TD_NOMEM, "request");
-    enum td_err e = acme_account_key(&c, &key, ei);
-    if (e == TD_NOTFOUND)
-        return account_unknown(ei);
-    if (e != TD_OK)
-        return e;
-    TD_TRY(jws_verify(&c.jws, key, ei));
+    TD_TRY(begin(r, resp, &c, ei));
+    if (!c.jws.kid)
+        return key_form(ei, "kid");
+    TD_TRY(by_kid(&c, ei));
     *ret = c;
     return TD_OK;
 }
@@ -109,9 +145,20 @@ enum td_err acme_call_jwk(const struct req *r, struct resp *resp, struct acme_ca
                           struct errinfo *ei)
 {
     struct acme_call c;
-    TD_TRY(begin(r, resp, false, &c, ei));
-    TD_TRY(jwk_parse(c.jws.jwk, r->arena, &c.jwk, ei));
-    TD_TRY(jws_verify(&c.jws, c.jwk.key, ei));
+    TD_TRY(begin(r, resp, &c, ei));
+    if (c.jws.kid)
+        return key_form(ei, "jwk");
+    TD_TRY(by_jwk(&c, ei));
+    *ret = c;
+    return TD_OK;
+}
+
+enum td_err acme_call_either(const struct req *r, struct resp *resp, struct acme_call *ret,
+                             struct errinfo *ei)
+{
+    struct acme_call c;
+    TD_TRY(begin(r, resp, &c, ei));
+    TD_TRY(c.jws.kid ? by_kid(&c, ei) : by_jwk(&c, ei));
     *ret = c;
     return TD_OK;
 }

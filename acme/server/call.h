@@ -11,9 +11,13 @@
 TD_NODISCARD enum td_err acme_call_kid(const struct req *r, struct resp *resp,
                                        struct acme_call *ret, struct errinfo *ei);
 
-/* For newAccount (jwk). */
+/* For newAccount (jwk): ret->account_id is NULL, ret->jwk the key. */
 TD_NODISCARD enum td_err acme_call_jwk(const struct req *r, struct resp *resp,
                                        struct acme_call *ret, struct errinfo *ei);
+
+/* For revokeCert: by kid or by jwk. */
+TD_NODISCARD enum td_err acme_call_either(const struct req *r, struct resp *resp,
+                                          struct acme_call *ret, struct errinfo *ei);
 
 /* TD_OK for POST-as-GET; "malformed" when there is a payload. */
 TD_NODISCARD enum td_err acme_call_as_get(const struct acme_call *c, struct errinfo *ei);

@@ -15,7 +15,7 @@ static enum td_err fetch(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
     struct acme_order o;
-    TD_TRY(acme_order_get(tx, j->id, j->c->account_id, j->c->arena, &o, ei));
+    TD_TRY(acme_order_get(tx, j->c, j->id, &o, ei));
     if (o.state.order != ACME_VALID || !o.cert_serial.n)
         return acme_not_found(ei);
     enum td_err e = ca_record_get(tx, o.cert_serial, j->c->arena, &j->rec, ei);

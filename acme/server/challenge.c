@@ -107,7 +107,10 @@ static enum td_err verify(struct answer *s, const struct json *p, struct errinfo
     uint8_t freshness[SHA256_SIZE];
     TD_TRY(att_obj(s, p, &obj, ei));
     digest_sha256(span_str(s->o.token), freshness);
-    struct attest_expect want = {SPAN_ARR(freshness), s->o.serial, s->c->now};
+    struct attest_expect want = {.freshness = SPAN_ARR(freshness),
+                                 .serial = s->o.serial,
+                                 .now = s->c->now,
+                                 .formats_off = s->c->acme->conf.formats_off};
     TD_TRY(attest_verify(s->c->acme->conf.roots, obj, &want, s->c->arena, &s->att, ei));
     return facts_text(s, ei);
 }

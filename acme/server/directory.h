@@ -5,7 +5,8 @@
 
 #include "mdm/base/req.h"
 
-/* Handlers: GET and HEAD /acme/{profile}/directory; HEAD (200) and GET (204) /acme/new-nonce. */
+/* Handlers: GET and HEAD /acme/{profile}/directory; HEAD (200) and GET (204) /acme/new-nonce; of
+ * both POST-as-GET too. */
 enum td_err acme_directory(const struct req *r, struct resp *resp, struct errinfo *ei);
 enum td_err acme_new_nonce(const struct req *r, struct resp *resp, struct errinfo *ei);
 

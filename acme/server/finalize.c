@@ -36,7 +36,7 @@ static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct issue *s = ctx;
     struct cur row;
-    TD_TRY(acme_order_get(tx, s->id, s->c->account_id, s->c->arena, &s->o, ei));
+    TD_TRY(acme_order_get(tx, s->c, s->id, &s->o, ei));
     if (acme_order_expired(&s->o, s->c->now))
         return acme_refuse(ei, TD_EXPIRED, "orderNotReady", "order-expired",
                            "the order is expired");
@@ -89,6 +89,19 @@ static enum td_err check_key(const struct issue *s, struct errinfo *ei)
     return TD_OK;
 }
 
+/* The order that issued, and its account, stay while the account may want to revoke. */
+static enum td_err keep(struct tx *tx, const struct issue *s, struct errinfo *ei)
+{
+    int64_t until = s->c->now + s->c->acme->conf.keep_issued;
+    if (until > s->rec.not_after)
+        until = s->rec.not_after;
+    if (until < s->o.expires_at)
+        until = s->o.expires_at;
+    TD_TRY(tx_exec(tx, ACME_SQL(ORDER_KEEP), SV_LIST(SV_TEXT(s->o.id), SV_INT(until)), NULL, ei));
+    return tx_exec(tx, ACME_SQL(ACCOUNT_KEEP), SV_LIST(SV_TEXT(s->c->account_id), SV_INT(until)),
+                   NULL, ei);
+}
+
 /* The certificate counts with this commit: order, record, identifier and attempt change together,
  * or none. Of two finalizations at once the second finds the order moved on. */
 static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -100,6 +113,7 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_ISSUED, ei));
     TD_TRY(ca_record_add(tx, &s->rec, ei));
     TD_TRY(client_id_consume(tx, s->o.id, s->c->now, ei));
+    TD_TRY(keep(tx, s, ei));
     struct attempt t = acme_attempt(s->c, s->o.serial, s->o.id, "issued", NULL);
     t.detail = s->rec.profile;
     return attempt_add(tx, &t, ei);

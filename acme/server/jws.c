@@ -52,17 +52,29 @@ static enum td_err decode(struct span s, struct arena *a, struct span *ret, cons
     return e;
 }
 
-static enum td_err parse_protected(struct span text, struct arena *a, struct jws *j,
-                                   struct errinfo *ei)
+/* RFC 8555 section 6.2: no extension that must be understood, no unencoded payload. */
+static enum td_err check_header(const struct json *h, struct errinfo *ei)
 {
-    struct json *h;
-    const char *alg;
-    TD_TRY(parse_json(text, a, &h, "the protected header is no JSON object", ei));
     if (json_member(h, "crit"))
         return malformed(ei, "the JWS has critical extensions");
-    if (json_get_str(h, "alg", &alg) != TD_OK || json_get_str(h, "nonce", &j->nonce) != TD_OK ||
-        json_get_str(h, "url", &j->url) != TD_OK)
-        return malformed(ei, "the protected header lacks alg, nonce or url");
+    if (json_member(h, "b64"))
+        return malformed(ei, "the JWS has an unencoded payload");
+    return TD_OK;
+}
+
+static enum td_err header_nonce(const struct json *h, enum jws_place place, struct jws *j,
+                                struct errinfo *ei)
+{
+    if (place == JWS_REQUEST)
+        return json_get_str(h, "nonce", &j->nonce) == TD_OK
+                   ? TD_OK
+                   : malformed(ei, "the protected header lacks a nonce");
+    return json_member(h, "nonce") ? malformed(ei, "a JWS inside another has no nonce") : TD_OK;
+}
+
+static enum td_err header_key(const struct json *h, enum jws_place place, struct jws *j,
+                              struct errinfo *ei)
+{
     j->jwk = json_member(h, "jwk");
     enum td_err e = json_get_str(h, "kid", &j->kid);
     if (e == TD_NOTFOUND)
@@ -71,6 +83,20 @@ static enum td_err parse_protected(struct span text, struct arena *a, struct jws
         return malformed(ei, "kid is no text");
     if (!j->jwk == !j->kid)
         return malformed(ei, "the protected header needs exactly one of jwk and kid");
+    if (place == JWS_NEW_KEY && !j->jwk)
+        return malformed(ei, "the JWS of a new key is signed with jwk");
+    if (place == JWS_BINDING && !j->kid)
+        return malformed(ei, "an external account binding is signed with kid");
+    return TD_OK;
+}
+
+static enum td_err header_alg(const char *alg, enum jws_place place, struct jws *j,
+                              struct errinfo *ei)
+{
+    if (place == JWS_BINDING)
+        return strcmp(alg, "HS256") == 0
+                   ? TD_OK
+                   : malformed(ei, "an external account binding has alg HS256");
     for (size_t i = 0; i < TD_NITEMS(algs); i++)
         if (strcmp(alg, algs[i].name) == 0)
             j->alg = &algs[i];
@@ -78,6 +104,20 @@ static enum td_err parse_protected(struct span text, struct arena *a, struct jws
         return acme_refuse(ei, TD_UNSUPPORTED, "badSignatureAlgorithm", "alg-unsupported",
                            "the signature algorithm is not supported");
     return TD_OK;
+}
+
+static enum td_err parse_protected(struct span text, enum jws_place place, struct arena *a,
+                                   struct jws *j, struct errinfo *ei)
+{
+    struct json *h;
+    const char *alg;
+    TD_TRY(parse_json(text, a, &h, "the protected header is no JSON object", ei));
+    TD_TRY(check_header(h, ei));
+    if (json_get_str(h, "alg", &alg) != TD_OK || json_get_str(h, "url", &j->url) != TD_OK)
+        return malformed(ei, "the protected header lacks alg or url");
+    TD_TRY(header_nonce(h, place, j, ei));
+    TD_TRY(header_key(h, place, j, ei));
+    return header_alg(alg, place, j, ei);
 }
 
 static enum td_err signing_input(struct arena *a, struct span prot, struct span payload,
@@ -95,15 +135,14 @@ static enum td_err signing_input(struct arena *a, struct span prot, struct span 
     return TD_OK;
 }
 
-enum td_err jws_parse(struct span body, struct arena *a, struct jws *ret, struct errinfo *ei)
+enum td_err jws_parse_json(const struct json *o, enum jws_place place, struct arena *a,
+                           struct jws *ret, struct errinfo *ei)
 {
     struct jws j = {0};
-    struct json *o;
     const char *prot, *payload, *sig;
-    struct span head;
-    if (body.n > LIMIT_BODY_JWS)
-        return acme_refuse(ei, TD_LIMIT, "malformed", "jws-malformed", "the JWS is too long");
-    TD_TRY(parse_json(body, a, &o, "the body is no JSON object", ei));
+    struct span head = {NULL, 0};
+    if (!o || json_kind(o) != JSON_K_OBJECT)
+        return malformed(ei, "the JWS is no JSON object");
     if (json_member(o, "header") || json_member(o, "signatures"))
         return malformed(ei, "only a flattened JWS with one protected header is taken");
     if (json_get_str(o, "protected", &prot) != TD_OK ||
@@ -113,10 +152,20 @@ enum td_err jws_parse(struct span body, struct arena *a, struct jws *ret, struct
     TD_TRY(decode(span_str(prot), a, &head, "protected is not base64url", ei));
     TD_TRY(decode(span_str(payload), a, &j.payload, "payload is not base64url", ei));
     TD_TRY(decode(span_str(sig), a, &j.signature, "signature is not base64url", ei));
-    TD_TRY(parse_protected(head, a, &j, ei));
+    TD_TRY(parse_protected(head, place, a, &j, ei));
     TD_TRY(signing_input(a, span_str(prot), span_str(payload), &j, ei));
     *ret = j;
     return TD_OK;
+}
+
+enum td_err jws_parse(struct span body, enum jws_place place, struct arena *a, struct jws *ret,
+                      struct errinfo *ei)
+{
+    struct json *o;
+    if (body.n > LIMIT_BODY_JWS)
+        return acme_refuse(ei, TD_LIMIT, "malformed", "jws-malformed", "the JWS is too long");
+    TD_TRY(parse_json(body, a, &o, "the body is no JSON object", ei));
+    return jws_parse_json(o, place, a, ret, ei);
 }
 
 enum td_err jws_verify(const struct jws *j, const struct key *k, struct errinfo *ei)

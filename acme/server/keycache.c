@@ -11,6 +11,7 @@
 
 struct entry {
     char id[ID_LEN];
+    uint8_t thumbprint[SHA256_SIZE];
     struct key *key;
 };
 
@@ -57,7 +58,7 @@ static size_t set_of(const struct keycache *c, struct span id)
     return (h ^ h >> 16) & c->mask;
 }
 
-struct key *keycache_get(struct keycache *c, struct span id)
+struct key *keycache_get(struct keycache *c, struct span id, uint8_t thumbprint[static SHA256_SIZE])
 {
     if (id.n != ID_LEN)
         return NULL;
@@ -66,23 +67,37 @@ struct key *keycache_get(struct keycache *c, struct span id)
     pthread_mutex_lock(&c->locks[set % LOCKS]);
     for (size_t w = 0; w < WAYS && !found; w++) {
         struct entry *e = &c->entries[set][w];
-        if (e->key && memcmp(e->id, id.p, ID_LEN) == 0)
+        if (e->key && memcmp(e->id, id.p, ID_LEN) == 0) {
             found = key_ref(e->key);
+            memcpy(thumbprint, e->thumbprint, SHA256_SIZE);
+        }
     }
     pthread_mutex_unlock(&c->locks[set % LOCKS]);
     return found;
 }
 
-void keycache_put(struct keycache *c, struct span id, struct key *k)
+/* The entry to give up: the id's own, else the oldest. */
+static size_t victim(const struct entry *e, struct span id)
+{
+    for (size_t w = 0; w < WAYS; w++)
+        if (e[w].key && memcmp(e[w].id, id.p, ID_LEN) == 0)
+            return w;
+    return WAYS - 1;
+}
+
+void keycache_put(struct keycache *c, struct span id, struct key *k,
+                  const uint8_t thumbprint[static SHA256_SIZE])
 {
     if (id.n != ID_LEN)
         return;
     size_t set = set_of(c, id);
     pthread_mutex_lock(&c->locks[set % LOCKS]);
     struct entry *e = c->entries[set];
-    key_free(e[WAYS - 1].key);
-    memmove(e + 1, e, (WAYS - 1) * sizeof *e);
+    size_t w = victim(e, id);
+    key_free(e[w].key);
+    memmove(e + 1, e, w * sizeof *e);
     memcpy(e[0].id, id.p, ID_LEN);
+    memcpy(e[0].thumbprint, thumbprint, SHA256_SIZE);
     e[0].key = key_ref(k);
     pthread_mutex_unlock(&c->locks[set % LOCKS]);
 }

@@ -1,12 +1,10 @@
-/* Orders (RFC 8555 sections 7.1.3, 7.4): newOrder binds a one-time ClientIdentifier to the device
- * it was made for. */
+/* Orders (RFC 8555 section 7.1.3) as clients see them. */
 #ifndef TD_ACME_SERVER_ORDER_H
 #define TD_ACME_SERVER_ORDER_H
 
 #include "acme/server/order_row.h"
 
-/* Handlers: POST /acme/{profile}/new-order, /acme/order/{id}. */
-enum td_err acme_new_order(const struct req *r, struct resp *resp, struct errinfo *ei);
+/* Handler: POST /acme/order/{id}. */
 enum td_err acme_order(const struct req *r, struct resp *resp, struct errinfo *ei);
 
 /* The order as the answer, with its Location. */

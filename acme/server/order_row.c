@@ -6,19 +6,22 @@
 
 enum {
     PROFILE,
+    ID_TYPE,
     IDENTIFIER,
     SERIAL,
     STATUS,
     AUTHZ,
     CHAL,
     TOKEN,
+    REPLACES,
     ERROR,
     VALIDATED,
     SPKI,
     EVIDENCE,
     CERT,
     EXPIRES,
-    ACCOUNT_STATUS
+    ACCOUNT_STATUS,
+    ACCOUNT_KEY
 };
 
 /* Copies text and blobs; a column that may be NULL is NULL or empty then. False without memory. */
@@ -27,8 +30,9 @@ static bool copy_row(const struct cur *row, struct arena *a, struct acme_order *
     const struct {
         const char **to;
         int column;
-    } texts[] = {{&o->profile, PROFILE}, {&o->identifier, IDENTIFIER}, {&o->serial, SERIAL},
-                 {&o->token, TOKEN},     {&o->error, ERROR},           {&o->evidence_id, EVIDENCE}};
+    } texts[] = {{&o->profile, PROFILE},       {&o->id_type, ID_TYPE},  {&o->serial, SERIAL},
+                 {&o->identifier, IDENTIFIER}, {&o->token, TOKEN},      {&o->error, ERROR},
+                 {&o->evidence_id, EVIDENCE},  {&o->replaces, REPLACES}};
     const struct {
         struct span *to;
         int column;
@@ -46,11 +50,11 @@ static bool copy_row(const struct cur *row, struct arena *a, struct acme_order *
     return true;
 }
 
-static enum td_err read_row(const struct cur *row, struct arena *a, struct acme_order *o,
+static enum td_err read_row(const struct cur *row, const struct acme_call *c, struct acme_order *o,
                             struct errinfo *ei)
 {
-    TD_TRY(acme_account_status(cur_span(row, ACCOUNT_STATUS), ei));
-    if (!copy_row(row, a, o))
+    TD_TRY(acme_account_judge(c, cur_span(row, ACCOUNT_STATUS), cur_span(row, ACCOUNT_KEY), ei));
+    if (!copy_row(row, c->arena, o))
         return err_set(ei, TD_NOMEM, "reading an order");
     o->validated_at = cur_is_null(row, VALIDATED) ? 0 : cur_int(row, VALIDATED);
     o->expires_at = cur_int(row, EXPIRES);
@@ -61,18 +65,18 @@ static enum td_err read_row(const struct cur *row, struct arena *a, struct acme_
     return TD_OK;
 }
 
-enum td_err acme_order_get(struct tx *tx, const char *id, const char *account_id, struct arena *a,
+enum td_err acme_order_get(struct tx *tx, const struct acme_call *c, const char *id,
                            struct acme_order *ret, struct errinfo *ei)
 {
     struct cur row;
     enum td_err e =
-        tx_row(tx, ACME_SQL(ORDER_GET), SV_LIST(SV_TEXT(id), SV_TEXT(account_id)), &row, ei);
+        tx_row(tx, ACME_SQL(ORDER_GET), SV_LIST(SV_TEXT(id), SV_TEXT(c->account_id)), &row, ei);
     if (e == TD_NOTFOUND)
         return acme_not_found(ei);
     if (e != TD_OK)
         return e;
     struct acme_order o = {.id = id};
-    e = read_row(&row, a, &o, ei);
+    e = read_row(&row, c, &o, ei);
     cur_end(&row);
     if (e == TD_OK)
         *ret = o;
@@ -88,7 +92,7 @@ struct read_job {
 static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct read_job *j = ctx;
-    return acme_order_get(tx, j->id, j->c->account_id, j->c->arena, j->ret, ei);
+    return acme_order_get(tx, j->c, j->id, j->ret, ei);
 }
 
 enum td_err acme_order_read(const struct acme_call *c, const char *id, struct acme_order *ret,

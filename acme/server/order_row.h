@@ -7,19 +7,19 @@
 
 /* Strings live in the arena it was read into. */
 struct acme_order {
-    const char *id, *profile, *identifier, *serial, *token, *error, *evidence_id;
+    const char *id, *profile, *id_type, *identifier, *serial, *token, *error, *evidence_id;
+    const char *replaces;    /* the certificate's ARI identifier, NULL */
     struct acme_state state; /* as stored */
     int64_t validated_at, expires_at;
     struct span spki_sha256, cert_serial;
 };
 
-/* Reads an order of that account; TD_NOTFOUND (404) also when it is another's, TD_FORBIDDEN when
- * the account is deactivated. */
-TD_NODISCARD enum td_err acme_order_get(struct tx *tx, const char *id, const char *account_id,
-                                        struct arena *a, struct acme_order *ret,
-                                        struct errinfo *ei);
+/* Reads an order of the request's account into its arena; TD_NOTFOUND (404) also when it is
+ * another's, TD_FORBIDDEN when the account no longer stands (acme_account_judge). */
+TD_NODISCARD enum td_err acme_order_get(struct tx *tx, const struct acme_call *c, const char *id,
+                                        struct acme_order *ret, struct errinfo *ei);
 
-/* The same in a read transaction of its own, for the request's account. */
+/* The same in a read transaction of its own. */
 TD_NODISCARD enum td_err acme_order_read(const struct acme_call *c, const char *id,
                                          struct acme_order *ret, struct errinfo *ei);
 

@@ -47,7 +47,7 @@ static enum td_err list_job(struct tx *tx, void *ctx, struct errinfo *ei)
     struct cur row;
     j->n = 0;
     j->more = false;
-    TD_TRY(acme_account_check(tx, j->c->account_id, ei));
+    TD_TRY(acme_account_check(tx, j->c, NULL, ei));
     TD_TRY(tx_query(tx, ACME_SQL(ORDERS_OF),
                     SV_LIST(SV_TEXT(j->c->account_id), SV_INT(j->after), SV_TEXT(j->after_id),
                             SV_INT(PAGE + 1)),

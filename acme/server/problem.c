@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "acme/server/policy.h"
 #include "acme/server/server_int.h"
 #include "acme/server/url.h"
 #include "mdm/base/metrics.h"
@@ -15,17 +16,23 @@ static const struct {
     int http;
 } types[] = {
     {"accountDoesNotExist", 400},
+    {"alreadyReplaced", 409},
     {"alreadyRevoked", 400},
     {"badAttestationStatement", 400},
     {"badCSR", 400},
     {"badNonce", 400},
     {"badPublicKey", 400},
+    {"badRevocationReason", 400},
     {"badSignatureAlgorithm", 400},
+    {"externalAccountRequired", 403},
+    {"invalidContact", 400},
     {"orderNotReady", 403},
     {"rateLimited", 429},
     {"rejectedIdentifier", 400},
-    {"unsupportedIdentifier", 400},
     {"unauthorized", 403},
+    {"unsupportedContact", 400},
+    {"unsupportedIdentifier", 400},
+    {"userActionRequired", 403},
 };
 
 enum td_err acme_refuse(struct errinfo *ei, enum td_err e, const char *type, const char *reason,
@@ -65,28 +72,64 @@ int acme_problem_status(enum td_err e, const struct errinfo *ei)
     return status == 401 ? 403 : status;
 }
 
-enum td_err acme_problem_json(enum td_err e, const struct errinfo *ei, struct buf *b)
+static void write_type(struct json_w *w, const char *type)
+{
+    char urn[80];
+    snprintf(urn, sizeof urn, URN "%s", type);
+    json_kv_str(w, "type", urn);
+}
+
+static void write_algorithms(struct json_w *w)
+{
+    json_array_key(w, "algorithms");
+    for (size_t i = 0; jws_alg_name(i); i++)
+        json_v_str(w, jws_alg_name(i));
+    json_array_end(w);
+}
+
+static void write_subproblems(struct json_w *w, const struct acme_subproblem *sub, size_t n)
+{
+    json_array_key(w, "subproblems");
+    for (size_t i = 0; i < n; i++) {
+        json_open(w);
+        write_type(w, sub[i].type);
+        json_kv_str(w, "detail", sub[i].detail);
+        json_open_key(w, "identifier");
+        json_kv_str(w, "type", sub[i].id_type);
+        json_kv_str(w, "value", sub[i].id_value);
+        json_close(w);
+        json_close(w);
+    }
+    json_array_end(w);
+}
+
+/* `instance` (NULL for none): where a person finds out what to do (section 6.7). */
+static enum td_err write_problem(enum td_err e, const struct errinfo *ei, const char *instance,
+                                 const struct acme_subproblem *sub, size_t nsub, struct buf *b)
 {
     const char *type = type_of(e, ei);
     int status = acme_problem_status(e, ei);
-    char urn[80];
-    snprintf(urn, sizeof urn, URN "%s", type);
     struct json_w w;
     json_w_init(&w, b);
     json_open(&w);
-    json_kv_str(&w, "type", urn);
+    write_type(&w, type);
     json_kv_str(&w, "detail", status >= 500 ? err_text(e) : err_msg(ei, e));
     json_kv_int(&w, "status", status);
     if (ei && ei->reason && status < 500)
         json_kv_str(&w, "reason", ei->reason);
-    if (strcmp(type, "badSignatureAlgorithm") == 0) {
-        json_array_key(&w, "algorithms");
-        for (size_t i = 0; jws_alg_name(i); i++)
-            json_v_str(&w, jws_alg_name(i));
-        json_array_end(&w);
-    }
+    if (strcmp(type, "badSignatureAlgorithm") == 0)
+        write_algorithms(&w);
+    if (strcmp(type, "userActionRequired") == 0 && instance)
+        json_kv_str(&w, "instance", instance);
+    if (nsub)
+        write_subproblems(&w, sub, nsub);
     json_close(&w);
     return b->err;
+}
+
+enum td_err acme_problem_json(enum td_err e, const struct errinfo *ei, struct buf *b)
+{
+    return write_problem(e, ei, NULL, NULL, 0, b);
 }
 
 static bool has_header(const struct resp *resp, const char *name)
@@ -104,16 +147,22 @@ static bool is_directory(struct span path)
     return path.n >= n && memcmp(path.p + path.n - n, end, n) == 0;
 }
 
+/* The directory that Link rel="index" names: of the profile in the URL, else the default one. */
+static const char *index_of(const struct acme *a, const struct req *r)
+{
+    struct acme_policy policy;
+    struct span name = r->params[0];
+    if (!name.n || acme_policy_get(a, name, r->arena, &policy, NULL) != TD_OK)
+        name = SPAN_LIT(ACME_DEFAULT_PROFILE);
+    return arena_printf(r->arena, "<%s/acme/%.*s/directory>;rel=\"index\"", a->conf.base_url,
+                        (int)name.n, (const char *)name.p);
+}
+
 void acme_headers(const struct req *r, struct resp *resp)
 {
     const struct acme *a = r->ctx;
     if (!is_directory(r->path) && !has_header(resp, "Link")) {
-        const char *profile = acme_profiles[0];
-        for (size_t i = 0; acme_profiles[i]; i++)
-            if (span_eq_str(r->params[0], acme_profiles[i]))
-                profile = acme_profiles[i];
-        char *link = arena_printf(r->arena, "<%s/acme/%s/directory>;rel=\"index\"",
-                                  a->conf.base_url, profile);
+        const char *link = index_of(a, r);
         if (link)
             (void)resp_header(resp, "Link", link);
     }
@@ -125,10 +174,12 @@ void acme_headers(const struct req *r, struct resp *resp)
     }
 }
 
-void acme_problem(const struct req *r, struct resp *resp, enum td_err e, const struct errinfo *ei)
+static void answer(const struct req *r, struct resp *resp, enum td_err e, const struct errinfo *ei,
+                   const struct acme_subproblem *sub, size_t nsub)
 {
+    const struct acme *a = r->ctx;
     buf_auto b;
-    buf_init(&b, 2048);
+    buf_init(&b, 65536);
     int status = acme_problem_status(e, ei);
     acme_headers(r, resp);
     if (status == 503 || status == 429) {
@@ -139,6 +190,19 @@ void acme_problem(const struct req *r, struct resp *resp, enum td_err e, const s
     if (status < 500)
         metrics_add(METRIC_ACME_REFUSED, 1);
     resp->status = status;
-    if (acme_problem_json(e, ei, &b) == TD_OK)
+    if (write_problem(e, ei, a->conf.terms, sub, nsub, &b) == TD_OK)
         (void)resp_body(resp, status, ACME_PROBLEM_TYPE, buf_view(&b));
+}
+
+void acme_problem(const struct req *r, struct resp *resp, enum td_err e, const struct errinfo *ei)
+{
+    answer(r, resp, e, ei, NULL, 0);
+}
+
+enum td_err acme_problem_answer(const struct req *r, struct resp *resp, enum td_err e,
+                                const struct errinfo *ei, const struct acme_subproblem *sub,
+                                size_t nsub)
+{
+    answer(r, resp, e, ei, sub, nsub);
+    return TD_OK;
 }

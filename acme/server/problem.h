@@ -18,6 +18,16 @@ enum td_err acme_not_found(struct errinfo *ei);
 /* Link rel="index" (but on the directory), and on a POST a fresh Replay-Nonce; once each. */
 void acme_headers(const struct req *r, struct resp *resp);
 
+/* A part of a problem, about one identifier (RFC 8555 section 6.7.1). */
+struct acme_subproblem {
+    const char *type, *detail, *id_type, *id_value;
+};
+
+/* Answers with a problem that has parts, and returns TD_OK: the answer is complete. Never fails. */
+enum td_err acme_problem_answer(const struct req *r, struct resp *resp, enum td_err e,
+                                const struct errinfo *ei, const struct acme_subproblem *sub,
+                                size_t nsub);
+
 /* The problem document of an error, appended. Faults of ours keep their details to the log. */
 enum td_err acme_problem_json(enum td_err e, const struct errinfo *ei, struct buf *b);
 

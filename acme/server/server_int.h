@@ -17,9 +17,8 @@ struct acme {
     struct record_gate *gate;       /* owned: bounds the records of refusals */
 };
 
-/* The profiles that have a directory; the first one is the default (Link rel="index"). */
-extern const char *const acme_profiles[];
-bool acme_profile_known(struct span name);
+/* keep_until of what an administrator ends, and no cleaner. */
+#define ACME_KEEP_EVER INT64_C(253402300799)
 
 /* One request whose JWS was verified. Everything lives in the request's arena. */
 struct acme_call {
@@ -30,7 +29,10 @@ struct acme_call {
     int64_t now;
     struct jws jws;
     const char *account_id; /* by kid; NULL when signed by jwk */
-    struct jwk jwk;         /* by jwk */
+    /* of the key that the request was verified with: the account must still have it in the
+     * transaction that acts (acme_account_check) */
+    uint8_t thumbprint[SHA256_SIZE];
+    struct jwk jwk; /* by jwk */
 };
 
 #endif

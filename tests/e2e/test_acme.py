@@ -202,7 +202,9 @@ class Acme(unittest.TestCase):
         base = self.server.public + "/acme/"
         self.assertEqual(got.json, {
             "newNonce": base + "new-nonce", "newAccount": base + "new-account",
-            "newOrder": base + "management/new-order", "meta": {"externalAccountRequired": False}})
+            "newOrder": base + "management/new-order", "revokeCert": base + "revoke-cert",
+            "keyChange": base + "key-change", "renewalInfo": base + "renewal-info",
+            "meta": {"externalAccountRequired": False}})
         check_problem(self.server.get(self.server.public, "/acme/nothing/directory"), 404,
                       "malformed", "not-found")
 
@@ -222,7 +224,7 @@ class Acme(unittest.TestCase):
     def test_methods(self):
         c, order, challenge = self.pending()
         for url in (c.urls["newAccount"], c.urls["newOrder"], c.kid, c.kid + "/orders",
-                    order["url"], order["finalize"], order["authorizations"][0],
+                    c.urls["keyChange"], c.urls["revokeCert"], order["url"], order["finalize"], order["authorizations"][0],
                     challenge["url"], order["url"].replace("/order/", "/cert/")):
             for method in ("GET", "PUT", "DELETE"):
                 got = self.server.request(self.server.public, method, url[len(self.server.public):])
@@ -230,9 +232,14 @@ class Acme(unittest.TestCase):
                 self.assertEqual(got.headers["Allow"], "POST")
                 self.assertIn('rel="index"', got.headers["Link"])
         for url in (c.urls["newNonce"], self.server.public + "/acme/management/directory"):
-            got = c.send(url, "{}")  # with a nonce all the same
-            check_problem(got, 405, "malformed")
-            self.assertEqual(got.headers["Allow"], "GET, HEAD")
+            check_problem(c.send(url, "{}"), 400, "malformed", "jws-malformed")
+            check_problem(c.post(url, {}), 400, "malformed", "payload-unexpected")
+            got = c.post(url)  # RFC 8555 section 6.3: POST-as-GET beside GET
+            self.assertEqual(got.status, 204 if url == c.urls["newNonce"] else 200, got)
+        self.assertEqual(got.json, c.urls)
+        got = c.send(self.server.public + "/acme/renewal-info/a.b", "{}")
+        check_problem(got, 405, "malformed")
+        self.assertEqual(got.headers["Allow"], "GET")
 
     def test_content_type(self):
         c = self.client()
@@ -312,7 +319,8 @@ class Acme(unittest.TestCase):
         check_problem(c.post(c.urls["newAccount"], {"onlyReturnExisting": True}), 400,
                       "accountDoesNotExist", "account-unknown")
         got = c.account()
-        self.assertEqual(got.json, {"status": "valid", "orders": c.kid + "/orders"})
+        self.assertEqual(got.json, {"status": "valid", "termsOfServiceAgreed": True,
+                                    "orders": c.kid + "/orders"})
         kid, c.kid = c.kid, None
         got = c.post(c.urls["newAccount"], {})
         self.assertEqual((got.status, got.headers["Location"]), (200, kid))

@@ -19,7 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct jwk k, again;
     struct json *v;
     struct errinfo ei = {0};
-    if (jws_parse(span_of(data, size), &a, &j, &ei) != TD_OK || !j.jwk)
+    (void)jws_parse(span_of(data, size), JWS_NEW_KEY, &a, &j, &ei);
+    (void)jws_parse(span_of(data, size), JWS_BINDING, &a, &j, &ei);
+    if (jws_parse(span_of(data, size), JWS_REQUEST, &a, &j, &ei) != TD_OK || !j.jwk)
         return 0;
     if (jwk_parse(j.jwk, &a, &k, &ei) != TD_OK)
         return 0;

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
     }
     static const uint8_t fresh[32];
-    struct attest_expect want = {SPAN_ARR(fresh), "F2LXK0ABCD12", 1752500000};
+    struct attest_expect want = {SPAN_ARR(fresh), "F2LXK0ABCD12", 1752500000, 0};
     struct attest_result res;
     struct errinfo ei = {0};
     arena_auto a;

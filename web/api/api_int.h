@@ -26,6 +26,9 @@ API_HANDLER(ca);
 API_HANDLER(token_add);
 API_HANDLER(token_list);
 API_HANDLER(token_delete);
+API_HANDLER(eab_add);
+API_HANDLER(eab_list);
+API_HANDLER(eab_delete);
 API_HANDLER(audit);
 
 #endif

@@ -41,6 +41,11 @@ const struct route api_routes[] = {
     ROUTE(REQ_POST, "/tokens", "tokens", LIMIT_BODY_JSON, token_add, "A token, shown once"),
     ROUTE(REQ_GET, "/tokens", "tokens", 0, token_list, "Tokens, without their texts"),
     ROUTE(REQ_DELETE, "/tokens/{id}", "tokens", 0, token_delete, "Ends a token"),
+    ROUTE(REQ_POST, "/eab-keys", "eab", LIMIT_BODY_JSON, eab_add,
+          "A key for external account binding of ACME accounts, its secret shown once"),
+    ROUTE(REQ_GET, "/eab-keys", "eab", 0, eab_list, "The keys, without their secrets"),
+    ROUTE(REQ_DELETE, "/eab-keys/{id}", "eab", 0, eab_delete,
+          "Ends a key and deactivates the account that it bound"),
     ROUTE(REQ_GET, "/audit", "audit:read", 0, audit, "The audit trail, newest first"),
 };
 const size_t api_nroutes = TD_NITEMS(api_routes);

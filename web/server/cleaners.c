@@ -20,6 +20,7 @@ const struct cleaner cleaners[] = {
     {"orders", "acme_orders", KEEP(keep_orders), 0, METRIC_CLEANED_ORDERS, acme_clean_orders},
     {"accounts", "acme_accounts", KEEP(keep_orders), 0, METRIC_CLEANED_ACCOUNTS,
      acme_clean_accounts},
+    {"eab_keys", "eab_keys", KEEP(keep_orders), 0, METRIC_CLEANED_EAB_KEYS, acme_clean_eab},
     /* an order that goes on needs its identifier */
     {"client_ids", "client_ids", KEEP(keep_client_ids), KEEP(acme_order_ttl),
      METRIC_CLEANED_CLIENT_IDS, client_id_clean},

@@ -121,7 +121,7 @@ static enum td_err open_ca(struct server *s, struct errinfo *ei)
 
 static enum td_err open_acme(struct server *s, struct errinfo *ei)
 {
-    const struct acme_conf conf = {
+    struct acme_conf conf = {
         .store = s->store,
         .ca = s->ca,
         .roots = s->roots,
@@ -130,8 +130,15 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
         .base_url = s->conf.public_url,
         .order_ttl = s->conf.acme_order_ttl,
         .nonce_ttl = s->conf.acme_nonce_ttl,
+        .keep_issued = s->conf.keep_issued_orders,
+        .idle_accounts = s->conf.acme_idle_accounts,
+        .terms = s->conf.acme_terms,
+        .website = s->conf.acme_website,
+        .limits = {s->conf.acme_device_orders, s->conf.acme_device_failures,
+                   s->conf.acme_account_orders},
         .ops = {.device_listed = bind_device_listed},
     };
+    TD_TRY(attest_formats_parse(s->conf.acme_formats, &conf.formats_off, ei));
     return acme_open(&conf, &s->acme, ei);
 }
 

@@ -15,13 +15,15 @@ struct settings {
     bool store_sync_full;
     const char *ca_dir, *ca_passphrase_file, *ca_signer;
     int64_t acme_order_ttl, acme_nonce_ttl;
-    const char *acme_extra_roots;
+    const char *acme_extra_roots, *acme_formats, *acme_terms, *acme_website;
+    int64_t acme_idle_accounts, acme_device_orders, acme_device_failures, acme_account_orders;
     const char *enroll_identifier, *enroll_topic, *enroll_key_size;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
     bool enroll_sign_message;
     /* retention, seconds: web/server/cleaners.c says of what */
     int64_t keep_commands, keep_waiting, keep_attempts, keep_audit, keep_invitations, keep_orders,
-        keep_client_ids, keep_evidence, keep_certificates, keep_removed, keep_leaving, keep_tokens;
+        keep_issued_orders, keep_client_ids, keep_evidence, keep_certificates, keep_removed,
+        keep_leaving, keep_tokens;
 };
 
 extern const struct conf_table settings_table;

@@ -6,3 +6,41 @@
 -- next start.
 ALTER TABLE certificates ADD COLUMN issuer @BLOB@;
 CREATE INDEX certificates_issuer ON certificates (issuer, not_after);
+
+-- acme -------------------------------------------------------------------------------------------
+
+-- Accounts that live on (contact, key change, external binding), orders that name what they
+-- replace. keep_until is the time behind which the cleaner may take the row.
+ALTER TABLE acme_accounts ADD COLUMN contact TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE acme_accounts ADD COLUMN terms_agreed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE acme_accounts ADD COLUMN eab_key TEXT;
+ALTER TABLE acme_accounts ADD COLUMN slot BIGINT;
+ALTER TABLE acme_accounts ADD COLUMN keep_until BIGINT NOT NULL DEFAULT 0;
+UPDATE acme_accounts SET keep_until = created_at + 2678400;
+DROP INDEX acme_accounts_created;
+CREATE INDEX acme_accounts_keep ON acme_accounts (keep_until, id);
+CREATE UNIQUE INDEX acme_accounts_slot ON acme_accounts (slot) WHERE slot IS NOT NULL;
+ALTER TABLE acme_orders ADD COLUMN id_type TEXT NOT NULL DEFAULT 'permanent-identifier';
+ALTER TABLE acme_orders ADD COLUMN replaces TEXT;
+ALTER TABLE acme_orders ADD COLUMN keep_until BIGINT NOT NULL DEFAULT 0;
+UPDATE acme_orders SET keep_until = expires_at;
+DROP INDEX acme_orders_expiry;
+CREATE INDEX acme_orders_keep ON acme_orders (keep_until, id);
+CREATE INDEX acme_orders_serial ON acme_orders (serial, created_at);
+CREATE INDEX acme_orders_replaces ON acme_orders (replaces) WHERE replaces IS NOT NULL;
+
+-- Keys for external account binding (RFC 8555 section 7.3.4). The secret is there from the
+-- making of the key until it binds an account, is revoked or expires; a key binds one account.
+CREATE TABLE eab_keys (
+    id         TEXT PRIMARY KEY NOT NULL,
+    name       TEXT NOT NULL,
+    profile    TEXT NOT NULL,             -- the only certificate profile it is for, '' for any
+    secret     @BLOB@,
+    account_id TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    bound_at   BIGINT,
+    revoked_at BIGINT,
+    keep_until BIGINT NOT NULL
+);
+CREATE INDEX eab_keys_keep ON eab_keys (keep_until, id);

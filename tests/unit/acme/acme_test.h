@@ -26,6 +26,7 @@
 #include "mdm/base/num.h"
 #include "mdm/crypt/x509_build.h"
 #include "mdm/store/attempts.h"
+#include "mdm/store/audit.h"
 #include "mdm/wire/json.h"
 #include "tests/unit/attest/fake_pki.h"
 
@@ -152,6 +153,22 @@ static inline void world_ca(struct world *w)
     assert_ok(ca_open(&conf, &w->ca, NULL));
 }
 
+/* The one server's, or another node's on the same database. */
+static inline struct acme_conf world_conf(struct world *w)
+{
+    return (struct acme_conf){.store = w->store,
+                              .ca = w->ca,
+                              .roots = w->roots,
+                              .clock = &w->clock.clock,
+                              .rng = &rng_system,
+                              .base_url = BASE,
+                              .order_ttl = 3600,
+                              .nonce_ttl = 600,
+                              .keep_issued = 30 * FAKE_DAY,
+                              .idle_accounts = 1000000,
+                              .ops = {w, world_listed}};
+}
+
 static inline int world_setup(void **state)
 {
     static struct world world;
@@ -166,7 +183,7 @@ static inline int world_setup(void **state)
     char file[80];
     snprintf(file, sizeof file, "%.60s/db", w->dir);
     test_store_url(file, w->db);
-    struct store_stmts sets[] = {acme_stmts, ca_stmts, client_id_stmts, attempt_stmts};
+    struct store_stmts sets[] = {acme_stmts, ca_stmts, client_id_stmts, attempt_stmts, audit_stmts};
     struct store_conf sc = {.url = w->db,
                             .readers = 4,
                             .batch = 64,
@@ -185,15 +202,7 @@ static inline int world_setup(void **state)
     arena_init(&a, 1 << 20);
     struct span pem = fake_pem(w->pki.root.cert, &a);
     assert_ok(attest_roots_new(&pem, 1, &w->roots, NULL));
-    struct acme_conf conf = {.store = w->store,
-                             .ca = w->ca,
-                             .roots = w->roots,
-                             .clock = &w->clock.clock,
-                             .rng = &rng_system,
-                             .base_url = BASE,
-                             .order_ttl = 3600,
-                             .nonce_ttl = 600,
-                             .ops = {w, world_listed}};
+    struct acme_conf conf = world_conf(w);
     assert_ok(acme_open(&conf, &w->acme, NULL));
     *state = w;
     return 0;
@@ -248,6 +257,7 @@ struct answer {
 static inline bool route_match(const char *pattern, const char *path, struct req *r)
 {
     size_t n = 0;
+    memset(r->params, 0, sizeof r->params);
     while (*pattern) {
         if (*pattern == '{') {
             size_t len = strcspn(path, "/");
@@ -319,6 +329,11 @@ static inline struct answer serve(struct world *w, struct arena *a, enum req_met
     take_headers(&an, &resp);
     if (json_parse(buf_view(&resp.body), a, &an.json, NULL) != TD_OK)
         an.json = NULL;
+    if (an.err == TD_OK && an.status >= 400) { /* a problem that the handler wrote itself */
+        an.err = TD_INVAL;
+        if (json_get_str(an.json, "reason", &an.reason) != TD_OK)
+            an.reason = "";
+    }
     resp_free(&resp);
     return an;
 }

@@ -229,15 +229,7 @@ static void restart(void **state)
     client_auto c;
     client_init(&c, w);
     get_authz(&c);
-    struct acme_conf conf = {.store = w->store,
-                             .ca = w->ca,
-                             .roots = w->roots,
-                             .clock = &w->clock.clock,
-                             .rng = &rng_system,
-                             .base_url = BASE,
-                             .order_ttl = 3600,
-                             .nonce_ttl = 600,
-                             .ops = {w, world_listed}};
+    struct acme_conf conf = world_conf(w);
     struct acme *before = w->acme;
     assert_ok(acme_open(&conf, &w->acme, NULL));
     struct answer an = post(&c, c.order, "");
@@ -257,6 +249,12 @@ static void restart(void **state)
     conf.order_ttl = 0;
     assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
     conf.order_ttl = 60;
+    conf.idle_accounts = 0;
+    assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
+    conf.idle_accounts = 1;
+    conf.keep_issued = 0;
+    assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
+    conf.keep_issued = 1;
     conf.ops.device_listed = NULL;
     assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
 }

@@ -14,8 +14,10 @@ static void nine_requests(void **state)
     assert_string_equal(str_of(an.json, "newNonce"), BASE "/acme/new-nonce");
     assert_string_equal(str_of(an.json, "newAccount"), BASE "/acme/new-account");
     assert_string_equal(str_of(an.json, "newOrder"), BASE "/acme/management/new-order");
-    assert_null(json_member(an.json, "revokeCert"));
-    assert_null(json_member(an.json, "keyChange"));
+    assert_string_equal(str_of(an.json, "revokeCert"), BASE "/acme/revoke-cert");
+    assert_string_equal(str_of(an.json, "keyChange"), BASE "/acme/key-change");
+    assert_string_equal(str_of(an.json, "renewalInfo"), BASE "/acme/renewal-info");
+    assert_null(json_member(an.json, "newAuthz"));
     get_nonce(&c);         /* 2 */
     new_account(&c);       /* 3 */
     new_order(&c);         /* 4 */

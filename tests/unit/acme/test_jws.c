@@ -44,7 +44,7 @@ static enum td_err verify(const char *prot, const char *payload, const char *sig
     const char *body =
         arena_printf(&arena, "{\"protected\":\"%s\",\"payload\":\"%s\",\"signature\":\"%s\"}", prot,
                      payload, sig);
-    TD_TRY(jws_parse(span_str(body), &arena, &j, ei));
+    TD_TRY(jws_parse(span_str(body), JWS_REQUEST, &arena, &j, ei));
     TD_TRY(jwk_parse(j.jwk, &arena, &k, ei));
     return jws_verify(&j, k.key, ei);
 }
@@ -242,8 +242,10 @@ static void size_limit(void **state)
     struct jws j;
     struct errinfo ei = {0};
     body[LIMIT_BODY_JWS - 1] = '}';
-    assert_int_equal(jws_parse(span_of(body, LIMIT_BODY_JWS), &arena, &j, &ei), TD_PARSE);
-    assert_int_equal(jws_parse(span_of(body, LIMIT_BODY_JWS + 1), &arena, &j, &ei), TD_LIMIT);
+    assert_int_equal(jws_parse(span_of(body, LIMIT_BODY_JWS), JWS_REQUEST, &arena, &j, &ei),
+                     TD_PARSE);
+    assert_int_equal(jws_parse(span_of(body, LIMIT_BODY_JWS + 1), JWS_REQUEST, &arena, &j, &ei),
+                     TD_LIMIT);
     assert_string_equal(ei.reason, "jws-malformed");
     free(body);
 }

@@ -216,28 +216,42 @@ static void key_cache(void **state)
     enum { N = 1000 };
     struct keycache *c;
     struct key *k;
+    uint8_t thumb[SHA256_SIZE] = {7}, got[SHA256_SIZE];
     char(*ids)[RNG_ID_SIZE] = calloc(N, sizeof *ids);
     assert_int_equal(crypt_init(NULL), TD_OK);
     assert_int_equal(key_generate(KEY_P256, &k, NULL), TD_OK);
     assert_int_equal(keycache_new(64, &c, NULL), TD_OK);
-    assert_null(keycache_get(c, SPAN_LIT("AAAAAAAAAAAAAAAAAAAAAA")));
-    assert_null(keycache_get(c, SPAN_LIT("")));
-    keycache_put(c, SPAN_LIT("short"), k);
-    assert_null(keycache_get(c, SPAN_LIT("short")));
+    assert_null(keycache_get(c, SPAN_LIT("AAAAAAAAAAAAAAAAAAAAAA"), got));
+    assert_null(keycache_get(c, SPAN_LIT(""), got));
+    keycache_put(c, SPAN_LIT("short"), k, thumb);
+    assert_null(keycache_get(c, SPAN_LIT("short"), got));
     size_t held = 0;
     for (size_t i = 0; i < N; i++) {
         rng_id(&rng_system, ids[i]);
-        keycache_put(c, span_str(ids[i]), k);
-        struct key *again = keycache_get(c, span_str(ids[i]));
+        keycache_put(c, span_str(ids[i]), k, thumb);
+        struct key *again = keycache_get(c, span_str(ids[i]), got);
         assert_ptr_equal(again, k);
+        assert_memory_equal(got, thumb, sizeof thumb);
         key_free(again);
     }
     for (size_t i = 0; i < N; i++) {
-        struct key *again = keycache_get(c, span_str(ids[i]));
+        struct key *again = keycache_get(c, span_str(ids[i]), got);
         held += again != NULL;
         key_free(again);
     }
     assert_in_range(held, 32, 64);
+    /* a changed key takes the old one's place */
+    struct key *fresh;
+    assert_int_equal(key_generate(KEY_P384, &fresh, NULL), TD_OK);
+    thumb[0] = 8;
+    for (int round = 0; round < 10; round++) {
+        keycache_put(c, span_str(ids[N - 1]), round % 2 ? k : fresh, thumb);
+        struct key *again = keycache_get(c, span_str(ids[N - 1]), got);
+        assert_ptr_equal(again, round % 2 ? k : fresh);
+        assert_int_equal(got[0], 8);
+        key_free(again);
+    }
+    key_free(fresh);
     keycache_free(c);
     keycache_free(NULL);
     key_free(k);

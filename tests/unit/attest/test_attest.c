@@ -55,7 +55,7 @@ static struct fake_leaf good(void)
 
 static enum td_err verify(struct span obj, struct attest_result *ret, struct errinfo *ei)
 {
-    struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW};
+    struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW, 0};
     *ei = (struct errinfo){0};
     return attest_verify(roots, obj, &want, &arena, ret, ei);
 }
@@ -323,9 +323,9 @@ static void objects(void **state)
     struct errinfo ei;
     assert_int_equal(verify(span_of(big, LIMIT_ATTOBJ + 1), &r, &ei), TD_FORBIDDEN);
     assert_non_null(strstr(ei.msg, "over"));
-    struct attest_expect want = {SPAN_ARR(fresh), "", FAKE_NOW};
+    struct attest_expect want = {SPAN_ARR(fresh), "", FAKE_NOW, 0};
     assert_int_equal(attest_verify(roots, obj, &want, &arena, &r, NULL), TD_INVAL);
-    want = (struct attest_expect){{NULL, 0}, SERIAL, FAKE_NOW};
+    want = (struct attest_expect){{NULL, 0}, SERIAL, FAKE_NOW, 0};
     assert_int_equal(attest_verify(roots, obj, &want, &arena, &r, NULL), TD_INVAL);
 }
 
@@ -352,7 +352,7 @@ static void cache(void **state)
     assert_int_equal(hits2, hits + 1);
     static const int64_t times[] = {FAKE_NOW + 2001 * FAKE_DAY, FAKE_NOW - 3001 * FAKE_DAY};
     for (size_t i = 0; i < TD_NITEMS(times); i++) {
-        struct attest_expect want = {SPAN_ARR(fresh), SERIAL, times[i]};
+        struct attest_expect want = {SPAN_ARR(fresh), SERIAL, times[i], 0};
         ei = (struct errinfo){0};
         assert_int_equal(attest_verify(roots, obj, &want, &arena, &r, &ei), TD_FORBIDDEN);
         assert_string_equal(ei.reason, "chain-untrusted");
@@ -394,7 +394,7 @@ static void anchors(void **state)
     /* without the extra root the same chain is nothing */
     assert_int_equal(attest_roots_new(NULL, 0, &r, NULL), TD_OK);
     struct fake_leaf l = good();
-    struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW};
+    struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW, 0};
     struct attest_result res;
     struct errinfo ei = {0};
     assert_int_equal(attest_verify(r, chain_of(&l, &pki), &want, &arena, &res, &ei), TD_FORBIDDEN);

@@ -81,7 +81,7 @@ static void seldom_a_refusal(void **state)
     struct fake_leaf l = {.key = device, .serial = SERIAL, .freshness = SPAN_ARR(fresh)};
     struct span x5c[2] = {fake_leaf_der(&pki, &l, &a), fake_der(pki.sub.cert, &a)};
     struct span obj = fake_attobj("apple", x5c, 2, &a), pem = fake_pem(pki.root.cert, &a);
-    const struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW};
+    const struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW, 0};
     long k = 0, told = 0, wrong = 0;
     for (failed = true; failed; k++) {
         struct attest_roots *roots;

@@ -49,16 +49,20 @@ static const struct spec specs[] = {
      ENR_COLUMNS "'removed'" ENR_REST "?3)", "SELECT id FROM enrollments ORDER BY id"},
     {"orders",
      "INSERT INTO acme_orders (id, account_id, profile, identifier, serial, status, authz_status, "
-     "chal_status, token, spki_sha256, created_at, expires_at) VALUES (?1, 'a', 'p', 'i', 's', "
-     "'valid', 'valid', 'valid', 't', ?2, 1, ?3)",
+     "chal_status, token, spki_sha256, created_at, expires_at, keep_until) VALUES (?1, 'a', 'p', "
+     "'i', 's', 'valid', 'valid', 'valid', 't', ?2, 1, 1, ?3)",
      NULL, NULL, "SELECT id FROM acme_orders ORDER BY id"},
     {"accounts",
-     "INSERT INTO acme_accounts (id, thumbprint, jwk, status, created_at) VALUES (?1, ?2, '{}', "
-     "'valid', ?3)",
+     "INSERT INTO acme_accounts (id, thumbprint, jwk, status, created_at, keep_until) VALUES (?1, "
+     "?2, '{}', 'valid', 1, ?3)",
      "INSERT INTO acme_orders (id, account_id, profile, identifier, serial, status, authz_status, "
      "chal_status, token, spki_sha256, created_at, expires_at) VALUES (?1, ?1, 'p', 'i', 's', "
      "'valid', 'valid', 'valid', 't', ?2, 1, ?3)",
      NULL, "SELECT id FROM acme_accounts ORDER BY id"},
+    {"eab_keys",
+     "INSERT INTO eab_keys (id, name, profile, secret, created_at, expires_at, keep_until) VALUES "
+     "(?1, 'n', '', ?2, 1, 1, ?3)",
+     NULL, NULL, "SELECT id FROM eab_keys ORDER BY id"},
     {"client_ids",
      "INSERT INTO client_ids (hash, serial, profile, created_at, expires_at) VALUES (?2, ?1, 'p', "
      "1, ?3)",
@@ -146,7 +150,7 @@ static void make_stmts(void)
 
 static void open_store(void)
 {
-    struct store_stmts sets[64];
+    struct store_stmts sets[96];
     size_t n = server_stmts(sets, TD_NITEMS(sets));
     assert_in_range(n, 1, TD_NITEMS(sets) - NSPECS * KINDS - 1);
     make_stmts();
@@ -470,18 +474,18 @@ static void mountain(void **state)
     struct sweep_pos pos[CLEANERS_MAX] = {{0}};
     struct clean_count counts[CLEANERS_MAX];
     const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
-    put(stmt_of(spec_of("accounts"), INSERT), "old-", 1000, BOUND + MORE);
+    put(stmt_of(spec_of("evidence"), INSERT), "old-", 1000, BOUND + MORE);
     put(stmt_of(spec_of("audit"), INSERT), "old-", 1000, 1);
     clean_round(&conf, pos, counts, NULL, NULL);
-    assert_int_equal(cleaned("accounts", counts), BOUND);
+    assert_int_equal(cleaned("evidence", counts), BOUND);
     assert_int_equal(cleaned("audit", counts), 1);
     size_t i = 0;
-    while (strcmp(cleaners[i].name, "accounts") != 0)
+    while (strcmp(cleaners[i].name, "evidence") != 0)
         i++;
     assert_true(counts[i].more);
     assert_int_equal(pos[i].at, 1000 + BOUND - 1);
     clean_round(&conf, pos, counts, NULL, NULL);
-    assert_int_equal(cleaned("accounts", counts), MORE);
+    assert_int_equal(cleaned("evidence", counts), MORE);
     assert_false(counts[i].more);
     assert_int_equal(pos[i].at, 0); /* the next round begins at the beginning */
 }

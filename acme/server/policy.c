@@ -1,0 +1,29 @@
+#include "acme/server/policy.h"
+
+#include "acme/server/problem.h"
+
+/* What follows /acme/ in other resources' URLs. */
+static const char *const taken[] = {"acct", "order", "authz", "chal", "cert", "renewal-info"};
+
+bool acme_profile_name_free(const char *name)
+{
+    for (size_t i = 0; i < TD_NITEMS(taken); i++)
+        if (strcmp(name, taken[i]) == 0)
+            return false;
+    return true;
+}
+
+enum td_err acme_policy_get(const struct acme *a, struct span profile, struct arena *arena,
+                            struct acme_policy *ret, struct errinfo *ei)
+{
+    const struct acme_ops *ops = &a->conf.ops;
+    *ret = (struct acme_policy){0};
+    if (!ops->profile_policy)
+        return span_eq_str(profile, ACME_DEFAULT_PROFILE) ? TD_OK : acme_not_found(ei);
+    const char *name = arena_dup(arena, profile);
+    if (!name)
+        return err_set(ei, TD_NOMEM, "request");
+    enum td_err e =
+        acme_profile_name_free(name) ? ops->profile_policy(ops->ctx, name, ret, ei) : TD_NOTFOUND;
+    return e == TD_NOTFOUND ? acme_not_found(ei) : e;
+}
