@@ -36,7 +36,10 @@ enum td_err acme_open(const struct acme_conf *conf, struct acme **ret, struct er
         return err_set(ei, TD_NOMEM, "acme");
     a->conf = *conf;
     enum td_err e =
-        nonce_memory_new(conf->clock, conf->rng, conf->nonce_ttl, LIMIT_NONCES, &a->nonces, ei);
+        store_shared(conf->store)
+            ? nonce_shared_new(conf->store, conf->clock, conf->rng, conf->nonce_ttl, &a->nonces, ei)
+            : nonce_memory_new(conf->clock, conf->rng, conf->nonce_ttl, LIMIT_NONCES, &a->nonces,
+                               ei);
     if (e == TD_OK)
         e = keycache_new(KEYS, &a->keys, ei);
     if (e == TD_OK)

@@ -39,8 +39,9 @@ static enum td_err check_url(const struct acme_call *c, struct errinfo *ei)
 static enum td_err check_nonce(const struct acme_call *c, struct errinfo *ei)
 {
     const struct nonce_ops *n = c->acme->nonces;
-    if (n->take(n->ctx, span_str(c->jws.nonce)))
-        return TD_OK;
+    enum td_err e = n->take(n->ctx, span_str(c->jws.nonce), ei);
+    if (e != TD_REPLAY)
+        return e;
     return acme_refuse(ei, TD_REPLAY, "badNonce", "nonce-bad",
                        "the nonce is unknown, used or expired");
 }

@@ -1,23 +1,19 @@
-#include "acme/server/nonce.h"
+#include "acme/server/nonce_int.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A nonce is a number and the time of its issue, under a tag, enciphered: what was issued needs no
- * memory, so that no flood of requests for nonces drives out the one that a device is about to use.
- * Of each number one bit says whether it was used; the numbers come back after `window`. */
+/* A nonce is a number and the time of its issue, sealed: what was issued needs no memory, so that
+ * no flood of requests for nonces drives out the one that a device is about to use. Of each number
+ * one bit says whether it was used; the numbers come back after `window`. */
 #define RAW_SIZE 16
 #define WINDOW_MIN 1024
 #define WINDOW_MAX (UINT32_C(1) << 31)
 
-struct sip_key {
-    uint64_t k0, k1;
-};
-
 struct nonces {
     struct nonce_ops ops;
     const struct clock *clock;
-    struct sip_key tag, cipher;
+    struct nonce_keys keys;
     uint32_t ttl_ms, window;
     atomic_uint_least32_t next;
     _Atomic uint64_t used[]; /* window / 64 */
@@ -98,6 +94,27 @@ static bool decode(struct span s, uint8_t raw[static RAW_SIZE])
     return n == RAW_SIZE && (v & 15) == 0;
 }
 
+void nonce_seal(const struct nonce_keys *k, uint64_t plain, char out[static NONCE_SIZE])
+{
+    uint8_t raw[RAW_SIZE];
+    uint64_t tag = sip(&k->tag, plain), hidden = plain ^ sip(&k->cipher, tag);
+    memcpy(raw, &tag, sizeof tag);
+    memcpy(raw + sizeof tag, &hidden, sizeof hidden);
+    encode(raw, out);
+}
+
+bool nonce_unseal(const struct nonce_keys *k, struct span text, uint64_t *ret_plain)
+{
+    uint8_t raw[RAW_SIZE];
+    uint64_t tag, hidden;
+    if (!decode(text, raw))
+        return false;
+    memcpy(&tag, raw, sizeof tag);
+    memcpy(&hidden, raw + sizeof tag, sizeof hidden);
+    *ret_plain = hidden ^ sip(&k->cipher, tag);
+    return sip(&k->tag, *ret_plain) == tag;
+}
+
 static uint32_t now_ms(const struct nonces *ns)
 {
     return (uint32_t)clock_mono(ns->clock); /* ages are taken modulo 2^32 ms, 49 days */
@@ -113,44 +130,33 @@ static _Atomic uint64_t *word_of(struct nonces *ns, uint32_t number, uint64_t *r
 static void issue(void *ctx, char out[static NONCE_SIZE])
 {
     struct nonces *ns = ctx;
-    uint8_t raw[RAW_SIZE];
     uint32_t number = atomic_fetch_add(&ns->next, 1);
     uint64_t bit;
     _Atomic uint64_t *word = word_of(ns, number, &bit);
     atomic_fetch_and(word, ~bit); /* of the one a window ago, which no longer counts */
-    uint64_t plain = (uint64_t)number << 32 | now_ms(ns);
-    uint64_t tag = sip(&ns->tag, plain), hidden = plain ^ sip(&ns->cipher, tag);
-    memcpy(raw, &tag, sizeof tag);
-    memcpy(raw + sizeof tag, &hidden, sizeof hidden);
-    encode(raw, out);
+    nonce_seal(&ns->keys, (uint64_t)number << 32 | now_ms(ns), out);
 }
 
-static bool take(void *ctx, struct span nonce)
+static enum td_err take(void *ctx, struct span nonce, struct errinfo *ei)
 {
+    (void)ei;
     struct nonces *ns = ctx;
-    uint8_t raw[RAW_SIZE];
-    uint64_t tag, hidden, bit;
-    if (!decode(nonce, raw))
-        return false;
-    memcpy(&tag, raw, sizeof tag);
-    memcpy(&hidden, raw + sizeof tag, sizeof hidden);
-    uint64_t plain = hidden ^ sip(&ns->cipher, tag);
-    if (sip(&ns->tag, plain) != tag)
-        return false;
+    uint64_t plain, bit;
+    if (!nonce_unseal(&ns->keys, nonce, &plain))
+        return TD_REPLAY;
     uint32_t number = (uint32_t)(plain >> 32);
     /* near its end the window is being cleared by those who issue now */
     if (atomic_load(&ns->next) - number > ns->window - ns->window / 16)
-        return false;
+        return TD_REPLAY;
     _Atomic uint64_t *word = word_of(ns, number, &bit);
     bool first = !(atomic_fetch_or(word, bit) & bit); /* an expired one is spent too */
-    return first && now_ms(ns) - (uint32_t)plain < ns->ttl_ms;
+    return first && now_ms(ns) - (uint32_t)plain < ns->ttl_ms ? TD_OK : TD_REPLAY;
 }
 
 static void free_all(const struct nonce_ops *ops)
 {
     struct nonces *ns = ops->ctx;
-    explicit_bzero(&ns->tag, sizeof ns->tag);
-    explicit_bzero(&ns->cipher, sizeof ns->cipher);
+    explicit_bzero(&ns->keys, sizeof ns->keys);
     free(ns);
 }
 
@@ -170,8 +176,7 @@ enum td_err nonce_memory_new(const struct clock *clock, struct rng *rng, int64_t
     ns->clock = clock;
     ns->ttl_ms = (uint32_t)ttl * 1000;
     ns->window = window;
-    rng_fill(rng, &ns->tag, sizeof ns->tag);
-    rng_fill(rng, &ns->cipher, sizeof ns->cipher);
+    rng_fill(rng, &ns->keys, sizeof ns->keys);
     *ret = &ns->ops;
     return TD_OK;
 }

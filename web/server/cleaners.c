@@ -3,6 +3,7 @@
 #include "acme/ca/clean.h"
 #include "acme/ca/client_id.h"
 #include "acme/server/acme.h"
+#include "acme/server/nonce.h"
 #include "mdm/core/core.h"
 #include "mdm/store/attempts.h"
 #include "mdm/store/audit.h"
@@ -29,6 +30,7 @@ const struct cleaner cleaners[] = {
     /* nor does the evidence of an order have a certificate yet */
     {"evidence", "evidence", KEEP(keep_evidence), KEEP(acme_order_ttl), METRIC_CLEANED_EVIDENCE,
      acme_clean_evidence},
+    {"nonces", "acme_nonces", KEEP(acme_nonce_ttl), 0, METRIC_CLEANED_NONCES, nonce_clean},
     {"invitations", "invitations", KEEP(keep_invitations), 0, METRIC_CLEANED_INVITATIONS,
      enroll_clean},
     {"attempts", "attempts", KEEP(keep_attempts), 0, METRIC_CLEANED_ATTEMPTS, attempt_clean},

@@ -1,5 +1,17 @@
 -- Several nodes on one database.
 
+-- ACME nonces used: the second of the issue in the upper half, so that they lie in its order.
+CREATE TABLE acme_nonces (
+    nonce BIGINT PRIMARY KEY NOT NULL
+);
+
+-- One row: what the nodes seal nonces with, and how many nodes ever started.
+CREATE TABLE acme_nonce_keys (
+    id    BIGINT PRIMARY KEY NOT NULL,
+    keys  @BLOB@ NOT NULL,
+    nodes BIGINT NOT NULL
+);
+
 -- growth: what the cleaners walk and the lists sort by. Behind the time stands the key, so that a
 -- page ends between two rows also where many have one time.
 CREATE INDEX audit_at ON audit (at, id);

@@ -73,6 +73,7 @@ static const struct spec specs[] = {
      "INSERT INTO evidence (id, serial, format, spki_sha256, sha256, leaf, chain, facts, "
      "created_at) VALUES (?1, 's', 'f', ?2, ?2, ?2, ?2, '{}', ?3)",
      CERT_COLUMNS "?1, ?3)", NULL, "SELECT id FROM evidence ORDER BY id"},
+    {.name = "nonces"}, /* a row has no key but its time: acme/test_nonce_shared.c */
     {"invitations",
      "INSERT INTO invitations (id, token_hash, serial, created_by, created_at, expires_at) VALUES "
      "(?1, ?2, 's', '', 1, ?3)",
@@ -99,6 +100,7 @@ static const struct spec specs[] = {
 static const struct {
     const char *table, *why;
 } bounded[] = {
+    {"acme_nonce_keys", "one row"},
     {"inv_devices", "the devices that the organisation owns"},
     {"push_outbox", "a row an enrolment; the pump deletes what it sent or cannot send"},
     {"schema_migrations", "a row a migration"},
@@ -318,6 +320,8 @@ static void each_cleaner(void **state)
     for (size_t i = 0; i < ncleaners; i++) {
         const struct cleaner *c = &cleaners[i];
         const struct spec *s = spec_of(c->name);
+        if (!s->insert)
+            continue;
         struct sweep step = begin(c, 3);
         put(stmt_of(s, INSERT), "old-", step.before - 7, 7);
         put(stmt_of(s, INSERT), "young-", step.before, 3);
@@ -365,6 +369,8 @@ static void one_second(void **state)
     (void)state;
     for (size_t i = 0; i < ncleaners; i++) {
         const struct spec *s = spec_of(cleaners[i].name);
+        if (!s->insert)
+            continue;
         struct sweep step = begin(&cleaners[i], 4);
         for (int k = 0; k < 9; k++) {
             char prefix[16];
@@ -415,7 +421,7 @@ static void retention(void **state)
     s.acme_order_ttl = 1000;
     assert_int_equal(cleaner_before(c, &s, NOW), NOW - 1000);
     for (c = cleaners; c < cleaners + ncleaners; c++) /* each has its own, a sane one */
-        assert_in_range(NOW - cleaner_before(c, &fx.settings, NOW), 86400, 1100 * 86400);
+        assert_in_range(NOW - cleaner_before(c, &fx.settings, NOW), 600, 1100 * 86400);
 }
 
 struct pauses {
