@@ -233,7 +233,10 @@ static void restart(void **state)
     struct acme *before = w->acme;
     assert_ok(acme_open(&conf, &w->acme, NULL));
     struct answer an = post(&c, c.order, "");
-    refused(&an, 400, "badNonce", "nonce-bad");
+    if (test_on_pg()) /* where nodes share nonces they outlive the one that issued them */
+        assert_int_equal(an.status, 200);
+    else
+        refused(&an, 400, "badNonce", "nonce-bad");
     make_ready(&c);
     acme_close(before);
 
