@@ -168,7 +168,9 @@ static void pump(void *ctx)
     arena_auto a;
     arena_init(&a, ARENA_MAX);
     struct batch b = {.now = clock_now(c->conf.clock), .a = &a};
-    if (!c->pump_recovered) {
+    /* Whom a process that ended had claimed is due again. Of other nodes' claims nobody knows
+     * whether they live: theirs run out. */
+    if (!c->pump_recovered && !store_shared(c->conf.store)) {
         struct errinfo ei = {0};
         enum td_err e = store_write(c->conf.store, recover_job, &b.now, &ei);
         if (e != TD_OK)

@@ -19,7 +19,7 @@ static const struct pg_state states[] = {
     {"53200", TD_NOMEM, TXN_STANDS, false},
     {"53", TD_BUSY, TXN_RACED, true}, /* too many connections */
     {"54", TD_LIMIT, TXN_STANDS, false},
-    {"55P03", TD_BUSY, TXN_RACED, false}, /* lock_timeout */
+    {"55P03", TD_BUSY, TXN_STANDS, false}, /* lock_timeout */
     {"57014", TD_TIMEOUT, TXN_STANDS, false},
     {"57", TD_DB, TXN_RACED, true}, /* shut down, crashed, starting */
     {"58", TD_IO, TXN_STANDS, false},

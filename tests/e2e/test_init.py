@@ -17,8 +17,9 @@ class Init(unittest.TestCase):
 
     def test_creates_private_files(self):
         s = self.server.init(attestation=False)
+        database = [] if s.database_name else ["testudo.db"]
         for name in ("ca/root.key", "ca/issuing.key", "tls/server.key", "testudo.ini",
-                     "testudo.db", "admin.token"):
+                     "admin.token", *database):
             mode = stat.S_IMODE(os.stat(os.path.join(s.dir, name)).st_mode)
             self.assertEqual(mode, 0o600, name)
         self.assertRegex(s.token, r"^td_[A-Za-z0-9_-]{43}$")

@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -72,6 +73,40 @@ class Answer:
         return f"{self.status} {self.body[:300]!r}"
 
 
+class PgDatabase:
+    """As much of sqlite3.Connection as the tests use, over psql."""
+
+    def __init__(self, url):
+        self.url, self.rows = url, []
+
+    @staticmethod
+    def literal(value):
+        if value is None:
+            return "NULL"
+        if isinstance(value, bytes):
+            return f"'\\x{value.hex()}'::bytea"
+        return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+    def execute(self, sql, values=()):
+        words = sql.split("?")
+        sql = "".join(w + v for w, v in zip(words, [*map(self.literal, values), ""]))
+        if sql.startswith("SELECT"):
+            sql = f"SELECT row_to_json(q) FROM ({sql}) q"
+        lines = run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", self.url, "-c", sql).stdout
+        self.rows = [tuple(bytes.fromhex(v[2:]) if isinstance(v, str) and v.startswith("\\x") else v
+                           for v in json.loads(line).values()) for line in lines.splitlines()]
+        return self
+
+    def fetchone(self):
+        return self.rows[0] if self.rows else None
+
+    def fetchall(self):
+        return self.rows
+
+    def close(self):
+        pass
+
+
 class Server:
     """testudo in a directory of its own. Use as a context manager.
 
@@ -92,10 +127,10 @@ class Server:
             "device-address": f"127.0.0.1:{device}", "status-address": f"127.0.0.1:{status}",
             "server-organization": "Example Org"}
         self.settings.update({k.replace("__", "-"): v for k, v in settings.items()})
-        self.database = None
+        self.database_name = None
         if (engine or ENGINE) == "pg" and "store-url" not in self.settings:
-            self.database = f"td{public}"
-            self.settings["store-url"] = pg.shared().create_database(self.database)
+            self.database_name = f"td{public}"
+            self.settings["store-url"] = pg.shared().create_database(self.database_name)
         self.process = None
         self.log_path = os.path.join(self.dir, "testudo.log")
         self.token = None
@@ -115,6 +150,13 @@ class Server:
     @property
     def pki(self):
         return os.path.join(self.dir, "sim-pki")
+
+    def database(self):
+        """The server's database, for what no API shows."""
+        if self.database_name:
+            return PgDatabase(self.settings["store-url"])
+        return sqlite3.connect(os.path.join(self.dir, "testudo.db"), timeout=30,
+                               isolation_level=None)
 
     def init(self, attestation=True):
         """Creates everything; with `attestation` a fake attestation PKI whose root is trusted."""
@@ -179,8 +221,8 @@ class Server:
         finally:
             if self.own:
                 shutil.rmtree(self.dir, ignore_errors=True)
-            if self.database:
-                pg.shared().drop_database(self.database)
+            if self.database_name:
+                pg.shared().drop_database(self.database_name)
 
     # --- HTTP ---
 
