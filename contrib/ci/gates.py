@@ -36,7 +36,7 @@ VENDORS = {
 # First words of a room's global symbols beside the stems of its files.
 PREFIXES = {
     "base": {"b64url", "resp"},
-    "crypt": {"cert", "csr", "trust", "key", "crypt", "digest", "x509", "cms", "ocsp", "ber", "ossl"},
+    "crypt": {"cert", "csr", "trust", "key", "crypt", "digest", "x509", "cms", "ocsp", "crl", "ber", "ossl"},
     "store": {"store", "tx", "cur", "audit", "attempt", "migrations", "migration", "sqlite", "stmt"},
     "core": {"core", "command", "push"},
     "inventory": {"inv", "inventory", "csv"},

@@ -89,8 +89,7 @@ static enum td_err check_spec(const struct x509_spec *s, const struct cert *issu
     return TD_OK;
 }
 
-/* The issuer's own identifier where it has one, else what we would have given it. */
-static struct span issuer_keyid(const struct cert *issuer, uint8_t own[static X509_KEYID_SIZE])
+struct span x509_issuer_keyid(const struct cert *issuer, uint8_t own[static X509_KEYID_SIZE])
 {
     const struct cert_ext *e = cert_find_ext(issuer, SPAN_LIT("\x55\x1d\x0e"));
     struct span in, id;
@@ -108,7 +107,7 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
 {
     uint8_t ski[X509_KEYID_SIZE], other[X509_KEYID_SIZE];
     x509_keyid(key_bits_octets(s->public_key), ski);
-    struct span aki = issuer ? issuer_keyid(issuer, other) : SPAN_ARR(ski);
+    struct span aki = issuer ? x509_issuer_keyid(issuer, other) : SPAN_ARR(ski);
 
     buf_auto subject;
     buf_init(&subject, 1024);
