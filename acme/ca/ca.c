@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "acme/ca/ca_int.h"
+#include "acme/signer/proto/signer_msg.h"
 #include "mdm/base/metrics.h"
 
 /* What a certificate of each profile is for; the signer has its own table of what is in it. */
@@ -35,6 +36,7 @@ enum td_err ca_open(const struct ca_conf *conf, struct ca **ret, struct errinfo 
         return err_set(ei, TD_NOMEM, "no memory");
     ca->conf = *conf;
     pthread_mutex_init(&ca->mu, NULL);
+    pthread_mutex_init(&ca->crl_mu, NULL);
     enum td_err e = ca_refresh(ca, ei);
     if (e == TD_OK)
         e = ca_fill_issuer(conf->store, oldest(ca)->id, ei);
@@ -56,6 +58,8 @@ void ca_close(struct ca *ca)
     ca_issuers_free(ca);
     cert_free(ca->root);
     pthread_mutex_destroy(&ca->mu);
+    pthread_mutex_destroy(&ca->crl_mu);
+    buf_free(&ca->root_crl);
     free(ca);
 }
 
@@ -111,6 +115,7 @@ static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
     cert_sha256(c, r->sha256);
     cert_spki_sha256(c, r->spki_sha256);
     memcpy(r->issuer, by->id, sizeof r->issuer);
+    r->shard = signer_msg_crl_shard(r->serial, atomic_load(&ca->crl_shards));
     r->der = made->der;
     r->not_before = cert_not_before(c);
     r->not_after = cert_not_after(c);

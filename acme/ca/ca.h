@@ -3,6 +3,7 @@
 #ifndef TD_ACME_CA_CA_H
 #define TD_ACME_CA_CA_H
 
+#include "acme/ca/revoke.h"
 #include "acme/ca/signer_client.h"
 #include "mdm/base/rng.h"
 #include "mdm/base/route.h"
@@ -40,9 +41,11 @@ struct ca_record {
     uint8_t issuer[CERT_SKI_SIZE]; /* subject key identifier of the CA that signed it */
     struct span der;
     int64_t not_before, not_after, created_at;
-    bool revoked;
-    int64_t revoked_at;
-    int reason;
+    bool revoked; /* or on hold */
+    enum ca_state state;
+    int64_t revoked_at; /* 0 when good */
+    int reason;         /* -1 for none */
+    int64_t shard, rev;
     const char *order_id, *evidence_id;
 };
 
@@ -52,6 +55,7 @@ struct ca_record {
  * not issued for; see signer_issue. */
 TD_NODISCARD enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
                                   struct ca_record *ret, struct errinfo *ei);
+/* An access certificate of a device on hold (ca_hold_device) begins on hold. */
 TD_NODISCARD enum td_err ca_record_add(struct tx *tx, const struct ca_record *r,
                                        struct errinfo *ei);
 
@@ -66,16 +70,16 @@ TD_NODISCARD enum td_err ca_records_of(struct tx *tx, const char *device_serial,
                                        struct arena *a, struct ca_record **ret, size_t *ret_n,
                                        struct errinfo *ei);
 
-/* Revokes every certificate of a device that is not revoked yet, inside the caller's transaction.
- * reason: RFC 5280 CRLReason (5 cessationOfOperation when it leaves). *ret_count (may be NULL) how
- * many; METRIC_CERTS_REVOKED is the caller's, behind the commit. */
-TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason,
-                                          int64_t now, int64_t *ret_count, struct errinfo *ei);
-
-/* Revokes the certificate with that hash if it is ours and good, as above (4 superseded). */
-TD_NODISCARD enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
-                                       int reason, int64_t now, int64_t *ret_count,
-                                       struct errinfo *ei);
+/* Certificates in the order of their serial numbers, behind `after` (octets; empty for the first),
+ * at most `max`: all, those of a device, those in a state (-1 for any). */
+struct ca_filter {
+    const char *device_serial; /* NULL: any */
+    int state;
+    struct span after;
+    size_t max;
+};
+TD_NODISCARD enum td_err ca_records_list(struct tx *tx, const struct ca_filter *f, struct arena *a,
+                                         struct ca_record **ret, size_t *ret_n, struct errinfo *ei);
 
 /* PEM chain leaf first (the record's certificate, the CA that issued it), appended. */
 TD_NODISCARD enum td_err ca_chain_pem(struct ca *ca, const struct ca_record *r, struct buf *b,

@@ -7,6 +7,7 @@
 
 #include "acme/ca/ca.h"
 #include "acme/ca/ocsp_cache.h"
+#include "mdm/crypt/crl.h"
 
 /* An issuing CA as a CertID names it (RFC 6960 section 4.1.1). */
 struct ca_ids {
@@ -31,6 +32,10 @@ struct ca {
     pthread_mutex_t mu;                       /* one ca_refresh at a time */
     struct ca_issuer issuers[CA_ISSUERS_MAX]; /* only ever grows: readers take no lock */
     atomic_size_t nissuers, active;
+    struct buf root_crl; /* as the signer said first; DER */
+    char crl_url[256];   /* of distribution points, likewise */
+    atomic_uint crl_shards;
+    pthread_mutex_t crl_mu; /* one CRL is made at a time */
     struct ocsp_cache *cache;
     atomic_int live; /* OCSP answers being signed now */
 };
@@ -46,7 +51,7 @@ void ca_issuers_free(struct ca *ca);
 /* The status of one certificate, as the database says at this moment. */
 struct ca_status {
     bool known, revoked;
-    int64_t revoked_at;
+    int64_t revoked_at, not_after;
     int reason;                    /* -1 for none */
     uint8_t issuer[CERT_SKI_SIZE]; /* all zero in rows that are not filled in yet */
 };
@@ -71,5 +76,12 @@ void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a,
 /* The same where nothing may wait: false, and no answer, when the signer or a connection to the
  * store would be waited for. */
 bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret);
+
+/* IMF-fixdate (RFC 9110 section 5.6.7). */
+#define CA_HTTP_DATE_SIZE 32
+void ca_http_date(int64_t t, char out[static CA_HTTP_DATE_SIZE]);
+
+/* Whether If-None-Match names this very answer (RFC 9110 section 13.1.2). */
+bool ca_unchanged(const struct req *r, const char *etag);
 
 #endif

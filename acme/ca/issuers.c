@@ -2,6 +2,7 @@
 #include "acme/ca/ca_int.h"
 
 #include "mdm/base/hex.h"
+#include "mdm/base/limits.h"
 
 #define PEM_MAX 65536
 
@@ -75,9 +76,14 @@ enum td_err ca_refresh(struct ca *ca, struct errinfo *ei)
     struct signer_certs all;
     signer_client_certs(ca->conf.signer, &all);
     enum td_err e = all.n ? TD_OK : err_set(ei, TD_STATE, "the signer is not ready");
-    if (e == TD_OK && !ca->root)
+    if (e == TD_OK && !ca->root) {
         ca->root = cert_ref(all.root);
+        memcpy(ca->crl_url, all.crl_url, sizeof ca->crl_url);
+        buf_init(&ca->root_crl, LIMIT_SIGNER_MSG);
+        e = buf_span(&ca->root_crl, buf_view(&all.root_crl));
+    }
     if (e == TD_OK) {
+        atomic_store(&ca->crl_shards, all.crl_shards);
         pthread_mutex_lock(&ca->mu);
         e = take_all(ca, &all, ei);
         pthread_mutex_unlock(&ca->mu);

@@ -9,6 +9,7 @@
 #define WINDOW_UNKNOWN 300   /* a number not issued yet may be issued in a moment */
 #define BACKDATE 300         /* clients' clocks are behind */
 #define SERIAL_OCTETS_MAX 64 /* beyond it no certificate of ours; the signer's bound too */
+#define KEPT (30 * 86400)    /* answered for so long behind the certificate's end */
 #define LIVE_MAX 64          /* of the signer's slots: issuing is never starved by questions */
 
 enum { MALFORMED = 1, INTERNAL_ERROR = 2, TRY_LATER = 3, UNAUTHORIZED = 6 };
@@ -57,14 +58,15 @@ static const struct ca_issuer *asked_issuer(const struct ca *ca, const struct oc
 static struct ocsp_single single(const struct ocsp_certid *id, const struct ca_status *st,
                                  int64_t now)
 {
+    bool known = st->known && now - st->not_after <= KEPT;
     struct ocsp_single s = {
         .certid_der = id->der,
-        .status = !st->known    ? OCSP_UNKNOWN
+        .status = !known        ? OCSP_UNKNOWN
                   : st->revoked ? OCSP_REVOKED
                                 : OCSP_GOOD,
         .reason = -1,
         .this_update = now - BACKDATE,
-        .next_update = now + (st->known ? WINDOW : WINDOW_UNKNOWN),
+        .next_update = now + (known ? WINDOW : WINDOW_UNKNOWN),
     };
     if (s.status == OCSP_REVOKED) {
         /* a node's clock may be ahead of another's: never a time to come */

@@ -2,22 +2,21 @@
 
 #include "acme/ca/ca_int.h"
 
-enum { GOOD, REVOKED }; /* certificates.status */
-
 #define FILL_STEP 1000
 
 #define COLUMNS                                                                                    \
     "serial, device_serial, profile, purpose, sha256, spki_sha256, der, not_before, not_after, "   \
-    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer"
-#define COLUMN_TYPES "btttbbbiiiIITTiB"
+    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer, shard, rev"
+#define COLUMN_TYPES "btttbbbiiiIITTiBii"
 
 enum {
     STMT_ADD,
     STMT_GET,
     STMT_BY_HASH,
     STMT_OF,
-    STMT_REVOKE,
-    STMT_REVOKE_ONE,
+    STMT_LIST,
+    STMT_LIST_STATE,
+    STMT_LIST_DEVICE,
     STMT_STATUS,
     STMT_FILL_ISSUER,
     STMT_MAX
@@ -27,9 +26,9 @@ static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"ca.record_add",
                   "INSERT INTO certificates (serial, device_serial, profile, purpose, sha256, "
                   "spki_sha256, der, not_before, not_after, status, order_id, evidence_id, "
-                  "created_at, issuer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, "
-                  "?12, ?13)",
-                  "btttbbbiiTTib", ""},
+                  "created_at, issuer, shard) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, "
+                  "?10, ?11, ?12, ?13, ?14)",
+                  "btttbbbiiTTibi", ""},
     [STMT_GET] = {"ca.record_get", "SELECT " COLUMNS " FROM certificates WHERE serial = ?1", "b",
                   COLUMN_TYPES},
     [STMT_BY_HASH] = {"ca.record_by_hash", "SELECT " COLUMNS " FROM certificates WHERE sha256 = ?1",
@@ -38,18 +37,23 @@ static const struct store_stmt stmts[STMT_MAX] = {
                  "SELECT " COLUMNS " FROM certificates WHERE device_serial = ?1 "
                  "ORDER BY created_at DESC, not_after DESC, serial LIMIT ?2",
                  "ti", COLUMN_TYPES},
-    [STMT_REVOKE] = {"ca.revoke_device",
-                     "UPDATE certificates SET status = 1, revoked_at = ?2, reason = ?3 "
-                     "WHERE device_serial = ?1 AND status = 0",
-                     "tii", ""},
-    [STMT_REVOKE_ONE] = {"ca.revoke_one",
-                         "UPDATE certificates SET status = 1, revoked_at = ?2, reason = ?3 "
-                         "WHERE sha256 = ?1 AND status = 0",
-                         "bii", ""},
+    [STMT_LIST] = {"ca.records_list",
+                   "SELECT " COLUMNS " FROM certificates WHERE serial > ?1 "
+                   "ORDER BY serial LIMIT ?2",
+                   "bi", COLUMN_TYPES},
+    [STMT_LIST_STATE] = {"ca.records_list_state",
+                         "SELECT " COLUMNS " FROM certificates WHERE serial > ?1 AND status = ?3 "
+                         "ORDER BY serial LIMIT ?2",
+                         "bii", COLUMN_TYPES},
+    [STMT_LIST_DEVICE] = {"ca.records_list_device",
+                          "SELECT " COLUMNS " FROM certificates WHERE serial > ?1 AND "
+                          "device_serial = ?4 AND (?3 < 0 OR status = ?3) "
+                          "ORDER BY serial LIMIT ?2",
+                          "biit", COLUMN_TYPES},
     [STMT_STATUS] = {"ca.status",
-                     "SELECT status, revoked_at, reason, issuer FROM certificates "
+                     "SELECT status, revoked_at, reason, issuer, not_after FROM certificates "
                      "WHERE serial = ?1",
-                     "b", "iIIB"},
+                     "b", "iIIBi"},
     [STMT_FILL_ISSUER] = {"ca.fill_issuer",
                           "UPDATE certificates SET issuer = ?1 WHERE serial IN (SELECT serial "
                           "FROM certificates WHERE issuer IS NULL LIMIT ?2)",
@@ -58,16 +62,28 @@ static const struct store_stmt stmts[STMT_MAX] = {
 
 const struct store_stmts ca_stmts = {stmts, STMT_MAX};
 
+/* Access certificates alone are put on hold as a device's. */
+static enum td_err hold_new(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
+{
+    bool held = false, changed;
+    if (strcmp(r->purpose, "access") != 0)
+        return TD_OK;
+    TD_TRY(ca_device_held(tx, r->device_serial, &held, ei));
+    const struct ca_change hold = {.act = CA_ACT_HOLD, .if_match = CA_IF_ANY, .now = r->created_at};
+    return held ? ca_change_one(tx, r->serial, &hold, &changed, ei) : TD_OK;
+}
+
 enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[STMT_ADD],
-                   SV_LIST(SV_BLOB(r->serial), SV_TEXT(r->device_serial), SV_TEXT(r->profile),
-                           SV_TEXT(r->purpose), SV_BLOB(SPAN_ARR(r->sha256)),
-                           SV_BLOB(SPAN_ARR(r->spki_sha256)), SV_BLOB(r->der),
-                           SV_INT(r->not_before), SV_INT(r->not_after), SV_TEXT0(r->order_id),
-                           SV_TEXT0(r->evidence_id), SV_INT(r->created_at),
-                           SV_BLOB(SPAN_ARR(r->issuer))),
-                   NULL, ei);
+    TD_TRY(
+        tx_exec(tx, &stmts[STMT_ADD],
+                SV_LIST(SV_BLOB(r->serial), SV_TEXT(r->device_serial), SV_TEXT(r->profile),
+                        SV_TEXT(r->purpose), SV_BLOB(SPAN_ARR(r->sha256)),
+                        SV_BLOB(SPAN_ARR(r->spki_sha256)), SV_BLOB(r->der), SV_INT(r->not_before),
+                        SV_INT(r->not_after), SV_TEXT0(r->order_id), SV_TEXT0(r->evidence_id),
+                        SV_INT(r->created_at), SV_BLOB(SPAN_ARR(r->issuer)), SV_INT(r->shard)),
+                NULL, ei));
+    return hold_new(tx, r, ei);
 }
 
 static bool copy_hash(const struct cur *c, int i, uint8_t out[static SHA256_SIZE])
@@ -99,12 +115,15 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_reco
         .der = cur_span_dup(c, 6, a),
         .not_before = cur_int(c, 7),
         .not_after = cur_int(c, 8),
-        .revoked = cur_int(c, 9) != GOOD,
+        .state = (enum ca_state)cur_int(c, 9),
+        .revoked = cur_int(c, 9) != CA_GOOD,
         .revoked_at = cur_is_null(c, 10) ? 0 : cur_int(c, 10),
         .reason = cur_is_null(c, 11) ? -1 : (int)cur_int(c, 11),
         .order_id = cur_dup(c, 12, a),
         .evidence_id = cur_dup(c, 13, a),
         .created_at = cur_int(c, 14),
+        .shard = cur_int(c, 16),
+        .rev = cur_int(c, 17),
     };
     bool whole = r.serial.p && r.device_serial && r.profile && r.purpose && r.der.p &&
                  (r.order_id || cur_is_null(c, 12)) && (r.evidence_id || cur_is_null(c, 13));
@@ -154,23 +173,22 @@ static struct ca_record *grow(struct ca_record *list, size_t n, size_t *cap, str
     return wider;
 }
 
-enum td_err ca_records_of(struct tx *tx, const char *device_serial, size_t max, struct arena *a,
-                          struct ca_record **ret, size_t *ret_n, struct errinfo *ei)
+/* The rows of an open cursor, which it ends. */
+static enum td_err collect(struct cur *c, struct arena *a, struct ca_record **ret, size_t *ret_n,
+                           struct errinfo *ei)
 {
     struct ca_record *list = NULL;
     size_t n = 0, cap = 0;
-    struct cur c;
-    TD_TRY(tx_query(tx, &stmts[STMT_OF], SV_LIST(SV_TEXT(device_serial), SV_INT(max)), &c, ei));
     enum td_err e;
-    while ((e = cur_next(&c, ei)) == TD_OK) {
+    while ((e = cur_next(c, ei)) == TD_OK) {
         list = grow(list, n, &cap, a);
-        e = list ? read_row(&c, a, &list[n], ei)
+        e = list ? read_row(c, a, &list[n], ei)
                  : err_set(ei, TD_NOMEM, "no memory for the list of certificates");
         if (e != TD_OK)
             break;
         n++;
     }
-    cur_end(&c);
+    cur_end(c);
     if (e != TD_NOTFOUND)
         return e;
     *ret = list;
@@ -178,19 +196,28 @@ enum td_err ca_records_of(struct tx *tx, const char *device_serial, size_t max, 
     return TD_OK;
 }
 
-enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason, int64_t now,
-                             int64_t *ret_count, struct errinfo *ei)
+enum td_err ca_records_of(struct tx *tx, const char *device_serial, size_t max, struct arena *a,
+                          struct ca_record **ret, size_t *ret_n, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[STMT_REVOKE],
-                   SV_LIST(SV_TEXT(device_serial), SV_INT(now), SV_INT(reason)), ret_count, ei);
+    struct cur c;
+    TD_TRY(tx_query(tx, &stmts[STMT_OF], SV_LIST(SV_TEXT(device_serial), SV_INT(max)), &c, ei));
+    return collect(&c, a, ret, ret_n, ei);
 }
 
-enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE], int reason,
-                          int64_t now, int64_t *ret_count, struct errinfo *ei)
+enum td_err ca_records_list(struct tx *tx, const struct ca_filter *f, struct arena *a,
+                            struct ca_record **ret, size_t *ret_n, struct errinfo *ei)
 {
-    return tx_exec(tx, &stmts[STMT_REVOKE_ONE],
-                   SV_LIST(SV_BLOB(span_of(sha256, SHA256_SIZE)), SV_INT(now), SV_INT(reason)),
-                   ret_count, ei);
+    /* no serial number is 0 (RFC 5280 section 4.1.2.2) */
+    const struct sval args[] = {SV_BLOB(f->after.n ? f->after : SPAN_LIT("\0")), SV_INT(f->max),
+                                SV_INT(f->state), SV_TEXT(f->device_serial)};
+    struct cur c;
+    if (f->device_serial)
+        TD_TRY(tx_query(tx, &stmts[STMT_LIST_DEVICE], args, 4, &c, ei));
+    else if (f->state >= 0)
+        TD_TRY(tx_query(tx, &stmts[STMT_LIST_STATE], args, 3, &c, ei));
+    else
+        TD_TRY(tx_query(tx, &stmts[STMT_LIST], args, 2, &c, ei));
+    return collect(&c, a, ret, ret_n, ei);
 }
 
 enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *ret,
@@ -203,12 +230,13 @@ enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *r
         return TD_OK;
     TD_TRY(e);
     ret->known = true;
-    ret->revoked = cur_int(&c, 0) != GOOD;
+    ret->revoked = cur_int(&c, 0) != CA_GOOD;
     if (ret->revoked && !cur_is_null(&c, 1))
         ret->revoked_at = cur_int(&c, 1);
     if (ret->revoked && !cur_is_null(&c, 2))
         ret->reason = (int)cur_int(&c, 2);
     copy_issuer(&c, 3, ret->issuer);
+    ret->not_after = cur_int(&c, 4);
     cur_end(&c);
     return TD_OK;
 }

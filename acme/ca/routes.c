@@ -12,12 +12,10 @@
 
 #define TYPE_REQUEST "application/ocsp-request"
 #define TYPE_RESPONSE "application/ocsp-response"
-#define HTTP_DATE_SIZE 32
 #define ETAG_SIZE (2 * SHA256_SIZE + 3)
 #define CERT_MAX_AGE "public, max-age=3600"
 
-/* IMF-fixdate (RFC 9110 section 5.6.7). */
-static void http_date(int64_t t, char out[static HTTP_DATE_SIZE])
+void ca_http_date(int64_t t, char out[static CA_HTTP_DATE_SIZE])
 {
     static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -25,7 +23,7 @@ static void http_date(int64_t t, char out[static HTTP_DATE_SIZE])
     struct tm tm = {0};
     time_t at = (time_t)t;
     gmtime_r(&at, &tm);
-    snprintf(out, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
+    snprintf(out, CA_HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
              (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
              (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
              (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
@@ -40,8 +38,7 @@ static void etag_of(struct span body, char out[static ETAG_SIZE])
     snprintf(out, ETAG_SIZE, "\"%s\"", hex);
 }
 
-/* Whether If-None-Match names this very answer (RFC 9110 section 13.1.2). */
-static bool unchanged(const struct req *r, const char *etag)
+bool ca_unchanged(const struct req *r, const char *etag)
 {
     bool found = false;
     struct span list = req_header(r, "If-None-Match", &found);
@@ -61,13 +58,13 @@ static enum td_err cache_headers(struct resp *w, const struct ca_ocsp_answer *an
 {
     if (!ans->cacheable || ans->next_update <= now)
         return resp_header(w, "Cache-Control", "max-age=0, no-cache, no-store");
-    char text[80], date[HTTP_DATE_SIZE];
+    char text[80], date[CA_HTTP_DATE_SIZE];
     snprintf(text, sizeof text, "max-age=%lld, public, no-transform, must-revalidate",
              (long long)(ans->next_update - now));
     TD_TRY(resp_header(w, "Cache-Control", text));
-    http_date(ans->this_update, date);
+    ca_http_date(ans->this_update, date);
     TD_TRY(resp_header(w, "Last-Modified", date));
-    http_date(ans->next_update, date);
+    ca_http_date(ans->next_update, date);
     TD_TRY(resp_header(w, "Expires", date));
     return resp_header(w, "ETag", etag);
 }
@@ -83,7 +80,7 @@ static enum td_err reply(const struct req *r, struct resp *w, struct span req_de
         return TD_AGAIN;
     etag_of(ans.der, etag);
     TD_TRY(cache_headers(w, &ans, clock_now(ca->conf.clock), etag));
-    if (r->method == REQ_GET && ans.cacheable && unchanged(r, etag)) {
+    if (r->method == REQ_GET && ans.cacheable && ca_unchanged(r, etag)) {
         w->status = 304;
         return TD_OK;
     }
@@ -140,7 +137,7 @@ static enum td_err send_cert(const struct req *r, struct resp *w, const char *ty
     etag_of(body, etag);
     TD_TRY(resp_header(w, "Cache-Control", CERT_MAX_AGE));
     TD_TRY(resp_header(w, "ETag", etag));
-    if (unchanged(r, etag)) {
+    if (ca_unchanged(r, etag)) {
         w->status = 304;
         return TD_OK;
     }

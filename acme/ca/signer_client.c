@@ -134,8 +134,13 @@ static void lose_all(struct signer_client *c)
 static bool take_ca(struct signer_client *c, const struct signer_msg_hello *h)
 {
     struct errinfo ei = {0};
-    struct signer_certs fresh = {.n = h->n};
+    struct signer_certs fresh = {.n = h->n, .crl_shards = h->crl_shards};
+    snprintf(fresh.crl_url, sizeof fresh.crl_url, "%.*s", (int)h->crl_url.n,
+             (const char *)h->crl_url.p);
+    buf_init(&fresh.root_crl, LIMIT_SIGNER_MSG);
     enum td_err e = cert_parse(h->root, &fresh.root, &ei);
+    if (e == TD_OK)
+        e = buf_span(&fresh.root_crl, h->root_crl);
     for (size_t i = 0; e == TD_OK && i < h->n; i++)
         e = cert_parse(h->issuers[i].cert, &fresh.issuing[i], &ei);
     if (e != TD_OK)
@@ -201,7 +206,7 @@ static void on_reply(struct signer_client *c, const struct signer_msg *m, struct
 static void (*const handlers[SIGNER_MSG_TYPE_MAX])(struct signer_client *,
                                                    const struct signer_msg *, struct span) = {
     [SIGNER_MSG_HELLO] = on_hello,  [SIGNER_MSG_FATAL] = on_fatal,   [SIGNER_MSG_GONE] = on_gone,
-    [SIGNER_MSG_SIGNED] = on_reply, [SIGNER_MSG_REFUSED] = on_reply,
+    [SIGNER_MSG_SIGNED] = on_reply, [SIGNER_MSG_REFUSED] = on_reply, [SIGNER_MSG_MORE] = on_reply,
 };
 
 static void receive(struct signer_client *c, struct span raw)
@@ -291,6 +296,8 @@ void signer_client_certs(struct signer_client *c, struct signer_certs *ret)
 {
     pthread_mutex_lock(&c->mu);
     *ret = c->certs;
+    buf_init(&ret->root_crl, LIMIT_SIGNER_MSG);
+    (void)buf_span(&ret->root_crl, buf_view(&c->certs.root_crl));
     cert_ref(ret->root);
     for (size_t i = 0; i < ret->n; i++)
         cert_ref(ret->issuing[i]);
@@ -302,6 +309,7 @@ void signer_certs_free(struct signer_certs *c)
     cert_free(c->root);
     for (size_t i = 0; i < c->n; i++)
         cert_free(c->issuing[i]);
+    buf_free(&c->root_crl);
     *c = (struct signer_certs){0};
 }
 
@@ -391,7 +399,8 @@ static const char *reason_of(struct span s)
     static const char *const known[] = {
         "profile-unknown", "device-serial", "evidence-missing", "key-unsupported",  "key-of-ca",
         "issuer-expires",  "rate",          "window",           "certid-malformed", "certid-hash",
-        "certid-issuer",   "stale",         "message",
+        "certid-issuer",   "stale",         "message",          "crl-shard",        "crl-number",
+        "crl-order",
     };
     for (size_t i = 0; i < TD_NITEMS(known); i++)
         if (span_eq_str(s, known[i]))
@@ -409,6 +418,10 @@ static enum td_err judge(const struct slot *s, struct arena *a, struct signer_si
     if (m.type == SIGNER_MSG_REFUSED)
         return err_reason(ei, m.u.refused.code, reason_of(m.u.refused.reason), "%.*s",
                           (int)m.u.refused.text.n, (const char *)m.u.refused.text.p);
+    if (m.type == SIGNER_MSG_MORE) {
+        *ret = (struct signer_signed){0};
+        return TD_OK;
+    }
     struct span der = arena_span(a, m.u.signed_.der);
     if (!der.p)
         return err_set(ei, TD_NOMEM, "no memory for the signer's answer");
@@ -481,5 +494,32 @@ enum td_err signer_ocsp(struct signer_client *c, const uint8_t issuer[static CER
     m.u.ocsp.nonce = nonce;
     TD_TRY(call(c, &m, a, &made, ei));
     *ret_der = made.der;
+    return TD_OK;
+}
+
+enum td_err signer_crl(struct signer_client *c, const uint8_t issuer[static CERT_SKI_SIZE],
+                       int shard, const struct crl_spec *s, struct arena *a, struct span *ret_sig,
+                       struct errinfo *ei)
+{
+    struct signer_signed made = {0};
+    size_t at = 0;
+    do {
+        size_t n = s->n - at < SIGNER_MSG_CRL_STEP ? s->n - at : SIGNER_MSG_CRL_STEP;
+        struct signer_msg m = {.type = SIGNER_MSG_CRL};
+        m.u.crl = (struct signer_msg_crl){.shard = shard,
+                                          .number = s->number,
+                                          .this_update = s->this_update,
+                                          .next_update = s->next_update,
+                                          .total = (uint32_t)s->n,
+                                          .first = (uint32_t)at,
+                                          .n = n,
+                                          .entries = s->entries + at};
+        memcpy(m.u.crl.issuer, issuer, CERT_SKI_SIZE);
+        TD_TRY(call(c, &m, a, &made, ei));
+        at += n;
+    } while (at < s->n);
+    if (made.der.n == 0)
+        return err_set(ei, TD_INTERNAL, "the signer did not sign the CRL");
+    *ret_sig = made.der;
     return TD_OK;
 }

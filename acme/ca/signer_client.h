@@ -6,6 +6,7 @@
 
 #include "mdm/base/arena.h"
 #include "mdm/base/err.h"
+#include "mdm/crypt/crl.h"
 #include "mdm/crypt/ocsp.h"
 #include "mdm/crypt/x509.h"
 
@@ -41,6 +42,9 @@ bool signer_client_alive(const struct signer_client *c);
 struct signer_certs {
     struct cert *root, *issuing[SIGNER_ISSUING_MAX];
     size_t n;
+    struct buf root_crl; /* DER, empty when there is none */
+    char crl_url[256];   /* what CRL distribution points begin with, "" for none */
+    unsigned crl_shards;
 };
 void signer_client_certs(struct signer_client *c, struct signer_certs *ret);
 void signer_certs_free(struct signer_certs *c);
@@ -72,5 +76,13 @@ TD_NODISCARD enum td_err signer_ocsp(struct signer_client *c,
                                      const uint8_t issuer[static CERT_SKI_SIZE],
                                      const struct ocsp_single *singles, size_t n, struct span nonce,
                                      struct arena *a, struct span *ret_der, struct errinfo *ei);
+
+/* The issuer's signature over the CRL that crl_tbs makes of `s` (whose uri is the one of the shard;
+ * -1 is the complete CRL). The entries go over in parts; not for two threads at once. The signer's
+ * refusals as above ("crl-number", "crl-order", "crl-shard", "rate", "window"). */
+TD_NODISCARD enum td_err signer_crl(struct signer_client *c,
+                                    const uint8_t issuer[static CERT_SKI_SIZE], int shard,
+                                    const struct crl_spec *s, struct arena *a, struct span *ret_sig,
+                                    struct errinfo *ei);
 
 #endif

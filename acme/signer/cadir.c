@@ -21,6 +21,7 @@ static const char *const names[CADIR_FILE_MAX] = {
     [CADIR_ISSUING_CERT] = "issuing.crt",
     [CADIR_INI] = "ca.ini",
     [CADIR_AUDIT] = "audit.log",
+    [CADIR_ROOT_CRL] = "root.crl",
     [CADIR_AUDIT_TLS] = "audit-tls.log",
 };
 
@@ -45,6 +46,20 @@ static const struct conf_key ini_keys[] = {
      .offset = AT(aia_url),
      .dflt = "",
      .doc = "Where the issuing CA's certificate can be had, http; empty: not named"},
+    {.section = "ca",
+     .key = "crl_url",
+     .type = CONF_STR,
+     .offset = AT(crl_url),
+     .dflt = "",
+     .doc = "Where CRLs are fetched, http; a certificate names URL/ISSUER/SHARD.crl; empty: none"},
+    {.section = "ca",
+     .key = "crl_shards",
+     .type = CONF_INT,
+     .offset = AT(crl_shards),
+     .dflt = "16",
+     .min = 1,
+     .max = SIGNER_MSG_SHARDS_MAX,
+     .doc = "Parts of a CRL; certificates name theirs, so never less than there were"},
     {.section = "lifetime",
      .key = "management",
      .type = CONF_DURATION,
@@ -160,6 +175,8 @@ static enum td_err check(const struct cadir_conf *c, struct errinfo *ei)
         return err_set(ei, TD_INVAL, "ca.ini: ocsp_url is not an http URL");
     if (!url(c->aia_url))
         return err_set(ei, TD_INVAL, "ca.ini: aia_url is not an http URL");
+    if (!url(c->crl_url))
+        return err_set(ei, TD_INVAL, "ca.ini: crl_url is not an http URL");
     return TD_OK;
 }
 
@@ -183,7 +200,7 @@ enum td_err cadir_conf_text(const struct cadir_conf *c, struct buf *b, struct er
     struct cadir_conf back;
     TD_TRY(cadir_conf_parse(buf_view(b), &a, &back, ei));
     if (strcmp(back.org, c->org) != 0 || strcmp(back.ocsp_url, c->ocsp_url) != 0 ||
-        strcmp(back.aia_url, c->aia_url) != 0)
+        strcmp(back.aia_url, c->aia_url) != 0 || strcmp(back.crl_url, c->crl_url) != 0)
         return err_set(ei, TD_INVAL, "the name or an URL cannot stand in an INI file");
     return TD_OK;
 }

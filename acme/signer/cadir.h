@@ -16,6 +16,8 @@
 struct cadir_conf {
     const char *org;                /* O of every subject, 1..52 bytes */
     const char *ocsp_url, *aia_url; /* "" leaves the extension out */
+    const char *crl_url;            /* what distribution points begin with; "" as above */
+    int64_t crl_shards;             /* parts of a CRL, never to be lowered */
     int64_t management_life, access_life, tls_life, responder_life;
 };
 
@@ -26,6 +28,7 @@ enum cadir_file {
     CADIR_ISSUING_CERT,
     CADIR_INI,
     CADIR_AUDIT,
+    CADIR_ROOT_CRL,  /* DER; may be missing */
     CADIR_AUDIT_TLS, /* of `tls`, which works beside a serving signer: one writer a log */
     CADIR_FILE_MAX
 };
@@ -71,6 +74,7 @@ struct cadir {
     struct arena arena; /* of the strings in conf */
     struct cadir_conf conf;
     struct cert *root;
+    struct span root_crl;                            /* in the arena; empty when there is none */
     struct cadir_issuing issuing[CADIR_ISSUING_MAX]; /* the active one, then newest first */
     size_t n;                                        /* at least 1 */
 };

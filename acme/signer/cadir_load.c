@@ -13,6 +13,7 @@
 #define KEY_FILE_MAX 8192
 #define CERT_FILE_MAX 16384
 #define INI_FILE_MAX 16384
+#define CRL_FILE_MAX 16384
 #define OLDER "issuing-" /* what the files of a named issuing CA begin with */
 
 static enum td_err path_of(const char *dir, const char *name, char out[static CADIR_PATH_MAX],
@@ -158,6 +159,20 @@ static enum td_err read_issuing(struct cadir *c, const char *dir, struct errinfo
     return e;
 }
 
+/* Made where the root's key is (root_crl.h), read here. */
+static enum td_err read_root_crl(struct cadir *c, const char *dir, struct errinfo *ei)
+{
+    char path[CADIR_PATH_MAX];
+    buf_auto b;
+    buf_init(&b, CRL_FILE_MAX);
+    TD_TRY(cadir_path(dir, CADIR_ROOT_CRL, path, ei));
+    if (!fs_exists(path))
+        return TD_OK;
+    TD_TRY(fs_read(path, CRL_FILE_MAX, &b, ei));
+    c->root_crl = arena_span(&c->arena, buf_view(&b));
+    return c->root_crl.p ? TD_OK : err_set(ei, TD_NOMEM, "no memory for root.crl");
+}
+
 static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_file,
                             struct errinfo *ei)
 {
@@ -170,6 +185,7 @@ static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_f
     TD_TRY(read_cert(dir, cadir_name(CADIR_ROOT_CERT), &c->root, ei));
     if (!cert_is_ca(c->root))
         return err_set(ei, TD_CRYPTO, "root.crt is not a CA certificate");
+    TD_TRY(read_root_crl(c, dir, ei));
     TD_TRY(read_issuing(c, dir, ei));
     secret_auto pass = {NULL, 0};
     TD_TRY(cadir_pass(pass_file, &pass, ei));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "acme/signer/issue.h"
+#include "acme/signer/root_crl.h"
 #include "mdm/base/fs.h"
 
 #define DAY INT64_C(86400)
@@ -85,6 +86,7 @@ static enum td_err make_all(const struct init_opts *o, struct span ini, const st
     cert_auto *root_cert = NULL, *issuing_cert = NULL;
     TD_TRY(make_ca(o, &root, pass, NULL, NULL, &root_key, &root_cert, ei));
     TD_TRY(make_ca(o, &issuing, pass, root_cert, root_key, &issuing_key, &issuing_cert, ei));
+    TD_TRY(root_crl_write(o->dir, root_cert, root_key, NULL, ei));
     return put_file(o->dir, CADIR_INI, ini, 0644, ei);
 }
 
@@ -117,6 +119,7 @@ enum td_err init_ca(const struct init_opts *given, bool *ret_made, struct errinf
     conf.org = o.org;
     conf.ocsp_url = o.ocsp_url ? o.ocsp_url : "";
     conf.aia_url = o.aia_url ? o.aia_url : "";
+    conf.crl_url = o.crl_url ? o.crl_url : "";
     buf_auto ini;
     buf_init(&ini, PEM_MAX);
     TD_TRY(cadir_conf_text(&conf, &ini, ei));

@@ -8,8 +8,8 @@
 #include "mdm/base/err.h"
 
 struct init_opts {
-    const char *dir, *pass_file;          /* pass_file may be NULL: keys are not encrypted */
-    const char *org, *ocsp_url, *aia_url; /* NULL: the default, or not named */
+    const char *dir, *pass_file; /* pass_file may be NULL: keys are not encrypted */
+    const char *org, *ocsp_url, *aia_url, *crl_url; /* NULL: the default, or not named */
 };
 
 /* Makes the directory and a fresh CA in it: root (20 years, path length 1), issuing CA (10 years,

@@ -56,6 +56,10 @@ enum td_err issue_cert(struct issuer *is, const struct cadir_issuing *by, const 
     profile_spec(p, &is->ca->conf, &subject, &spec);
     if (spec.aia_ca_issuers)
         TD_TRY(issuer_url(by, &spec.aia_ca_issuers, a, ei));
+    char crl_dp[SIGNER_MSG_URI_SIZE];
+    unsigned shard = signer_msg_crl_shard(SPAN_ARR(serial), (unsigned)is->ca->conf.crl_shards);
+    if (p->device && signer_msg_crl_uri(span_str(is->ca->conf.crl_url), by->hex, shard, crl_dp))
+        spec.crl_dp = crl_dp;
     /* a responder serves to the last day of its CA */
     if (p->nocheck && spec.not_after > cert_not_after(by->cert))
         spec.not_after = cert_not_after(by->cert);

@@ -7,6 +7,7 @@
 #include "acme/signer/audit_log.h"
 #include "acme/signer/cadir.h"
 #include "acme/signer/init.h"
+#include "acme/signer/root_crl.h"
 #include "acme/signer/supervise.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/hex.h"
@@ -24,9 +25,12 @@ static const char usage[] =
     "            --org NAME        organisation in every certificate\n"
     "            --ocsp-url URL    where clients ask for the status of a certificate\n"
     "            --aia-url URL     where the issuing CA's certificate can be had\n"
+    "            --crl-url URL     where CRLs can be had\n"
     "  tls     issues a TLS server certificate (397 days); not while the signer serves DIR\n"
     "            --name NAME,...   DNS names and addresses; the first becomes the common name\n"
     "            --key-out FILE --cert-out FILE   new files, or with --replace\n"
+    "  root-crl  writes DIR/root.crl anew; needs root.key\n"
+    "            --revoke SERIAL,...   issuing CAs to list, in hexadecimal\n"
     "  audit   checks the chains of hashes in DIR/audit.log and audit-tls.log\n"
     "  serve   answers testudo on an inherited socket; ends when testudo closes it\n"
     "            --fd N            SOCK_SEQPACKET\n"
@@ -39,7 +43,8 @@ static const char usage[] =
     "Exit status: 0 done, 1 failed, 2 wrong usage, 78 (serve) the CA could not be opened.\n";
 
 struct args {
-    const char *dir, *pass_file, *org, *ocsp_url, *aia_url, *name, *key_out, *cert_out, *user;
+    const char *dir, *pass_file, *org, *ocsp_url, *aia_url, *crl_url, *revoke, *name, *key_out,
+        *cert_out, *user;
     const char *fd, *generation;
     bool replace;
 };
@@ -63,7 +68,8 @@ static int cmd_init(const struct args *a)
                           .pass_file = a->pass_file,
                           .org = a->org,
                           .ocsp_url = a->ocsp_url,
-                          .aia_url = a->aia_url};
+                          .aia_url = a->aia_url,
+                          .crl_url = a->crl_url};
     bool made;
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
@@ -93,6 +99,15 @@ static int cmd_tls(const struct args *a)
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
         e = init_tls(&o, &ei);
+    return e == TD_OK ? 0 : fail(e, &ei);
+}
+
+static int cmd_root_crl(const struct args *a)
+{
+    struct errinfo ei = {0};
+    enum td_err e = crypt_init(&ei);
+    if (e == TD_OK)
+        e = root_crl_make(a->dir, a->pass_file, a->revoke, &ei);
     return e == TD_OK ? 0 : fail(e, &ei);
 }
 
@@ -160,8 +175,8 @@ static const struct command {
     const char *name;
     int (*fn)(const struct args *);
 } commands[] = {
-    {"init", cmd_init},   {"tls", cmd_tls},       {"audit", cmd_audit},
-    {"serve", cmd_serve}, {"worker", cmd_worker},
+    {"init", cmd_init},   {"tls", cmd_tls},     {"root-crl", cmd_root_crl},
+    {"audit", cmd_audit}, {"serve", cmd_serve}, {"worker", cmd_worker},
 };
 
 static const struct option options[] = {
@@ -170,6 +185,8 @@ static const struct option options[] = {
     {"org", required_argument, NULL, 'o'},
     {"ocsp-url", required_argument, NULL, 's'},
     {"aia-url", required_argument, NULL, 'a'},
+    {"crl-url", required_argument, NULL, 'l'},
+    {"revoke", required_argument, NULL, 'v'},
     {"name", required_argument, NULL, 'n'},
     {"key-out", required_argument, NULL, 'k'},
     {"cert-out", required_argument, NULL, 'c'},
@@ -186,9 +203,10 @@ static const char **member(struct args *a, int letter)
     const struct {
         int letter;
         const char **at;
-    } map[] = {{'d', &a->dir},     {'p', &a->pass_file}, {'o', &a->org},       {'s', &a->ocsp_url},
-               {'a', &a->aia_url}, {'n', &a->name},      {'k', &a->key_out},   {'c', &a->cert_out},
-               {'u', &a->user},    {'f', &a->fd},        {'g', &a->generation}};
+    } map[] = {{'d', &a->dir},     {'p', &a->pass_file}, {'o', &a->org},        {'s', &a->ocsp_url},
+               {'a', &a->aia_url}, {'n', &a->name},      {'k', &a->key_out},    {'c', &a->cert_out},
+               {'u', &a->user},    {'f', &a->fd},        {'g', &a->generation}, {'l', &a->crl_url},
+               {'v', &a->revoke}};
     for (size_t i = 0; i < TD_NITEMS(map); i++)
         if (map[i].letter == letter)
             return map[i].at;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "acme/signer/crl.h"
 #include "acme/signer/responder.h"
 #include "acme/signer/sandbox.h"
 #include "mdm/base/limits.h"
@@ -24,6 +25,7 @@ struct worker {
     struct audit_log audit;
     struct issuer issuer;
     struct responder responders[CADIR_ISSUING_MAX]; /* in the order of ca.issuing */
+    struct crl_maker crls;
     struct arena arena;
     uint8_t *in; /* BATCH buffers of REQUEST_MAX + 1 bytes */
     struct mmsghdr msgs[BATCH], outs[BATCH];
@@ -59,7 +61,11 @@ static void say_fatal(const struct worker_opts *o, enum td_err e, const struct e
 static enum td_err say_hello(struct worker *w, struct errinfo *ei)
 {
     struct signer_msg m = {.type = SIGNER_MSG_HELLO, .generation = w->opts->generation};
-    m.u.hello = (struct signer_msg_hello){.root = cert_der(w->ca.root), .n = w->ca.n};
+    m.u.hello = (struct signer_msg_hello){.root = cert_der(w->ca.root),
+                                          .n = w->ca.n,
+                                          .root_crl = w->ca.root_crl,
+                                          .crl_url = span_str(w->ca.conf.crl_url),
+                                          .crl_shards = (uint32_t)w->ca.conf.crl_shards};
     for (size_t i = 0; i < w->ca.n; i++)
         m.u.hello.issuers[i] = (struct signer_msg_issuer){cert_der(w->ca.issuing[i].cert),
                                                           cert_der(w->responders[i].cert)};
@@ -109,6 +115,7 @@ static enum td_err start(struct worker *w, struct errinfo *ei)
     TD_TRY(cadir_path(o->dir, CADIR_AUDIT, log_path, ei));
     TD_TRY(audit_log_open(log_path, LOCK_WAIT_MS, &w->audit, ei));
     issuer_init(&w->issuer, &w->ca, &w->audit, &clock_system, &rng_system);
+    crl_maker_init(&w->crls, &clock_system);
     for (size_t i = 0; i < w->ca.n; i++)
         TD_TRY(responder_init(&w->responders[i], &w->ca.issuing[i], &w->issuer, ei));
     TD_TRY(close_off(o, ei));
@@ -119,6 +126,7 @@ static void stop(struct worker *w)
 {
     for (size_t i = 0; i < w->ca.n; i++)
         responder_free(&w->responders[i]);
+    crl_maker_free(&w->crls);
     cadir_free(&w->ca);
     audit_log_close(&w->audit);
     for (size_t i = 0; i < BATCH; i++)
@@ -143,6 +151,12 @@ static enum td_err ask_ocsp(struct worker *w, const struct signer_msg *m,
     return responder_handle(r, &m->u.ocsp, clock_now(&clock_system), &w->arena, ret, ei);
 }
 
+static enum td_err ask_crl(struct worker *w, const struct signer_msg *m,
+                           struct signer_msg_signed *ret, struct errinfo *ei)
+{
+    return crl_handle(&w->crls, &w->issuer, &m->u.crl, &w->arena, ret, ei);
+}
+
 /* The requests there are. A type without a row is refused. */
 static enum td_err (*const requests[SIGNER_MSG_TYPE_MAX])(struct worker *,
                                                           const struct signer_msg *,
@@ -150,6 +164,7 @@ static enum td_err (*const requests[SIGNER_MSG_TYPE_MAX])(struct worker *,
                                                           struct errinfo *) = {
     [SIGNER_MSG_ISSUE] = ask_issue,
     [SIGNER_MSG_OCSP] = ask_ocsp,
+    [SIGNER_MSG_CRL] = ask_crl,
 };
 
 static enum td_err answer(struct worker *w, const struct signer_msg *m, enum td_err parsed,
@@ -168,7 +183,9 @@ static enum td_err put_reply(struct worker *w, size_t i, enum td_err e,
                              const struct signer_msg_signed *made, const struct errinfo *ei)
 {
     struct signer_msg out = {.type = SIGNER_MSG_SIGNED, .id = w->reply_id[i]};
-    if (e == TD_OK)
+    if (e == TD_OK && made->der.n == 0)
+        out.type = SIGNER_MSG_MORE;
+    else if (e == TD_OK)
         out.u.signed_ = *made;
     else
         signer_msg_refusal(&out, w->reply_id[i], e, ei);
@@ -187,7 +204,7 @@ static enum td_err handle(struct worker *w, size_t i)
     enum td_err parsed = signer_msg_get(span_of(w->iov[i].iov_base, w->msgs[i].msg_len), &m);
     enum td_err e = answer(w, &m, parsed, &made, &ei);
     w->reply_id[i] = m.id;
-    w->issued[i] = e == TD_OK && m.type == SIGNER_MSG_ISSUE;
+    w->issued[i] = e == TD_OK && (m.type == SIGNER_MSG_ISSUE || m.type == SIGNER_MSG_CRL);
     if (e != TD_OK)
         log_ev(LOG_WARN, "signer.refused", KV("error", err_name(e)), KV("text", err_msg(&ei, e)));
     return put_reply(w, i, e, &made, &ei);

@@ -79,16 +79,17 @@ static char *names_of(const struct settings *s, struct arena *a)
 static enum td_err make_ca(const struct settings *s, const char *signer, struct arena *a,
                            struct errinfo *ei)
 {
-    const char *argv[16] = {signer,       "init",
+    const char *argv[18] = {signer,       "init",
                             "--dir",      s->ca_dir,
                             "--org",      s->organization,
                             "--ocsp-url", arena_printf(a, "%s/ocsp", s->status_url),
-                            "--aia-url",  arena_printf(a, "%s/ca/issuing.crt", s->status_url)};
-    if (!argv[7] || !argv[9])
+                            "--aia-url",  arena_printf(a, "%s/ca/issuing.crt", s->status_url),
+                            "--crl-url",  arena_printf(a, "%s/crl", s->status_url)};
+    if (!argv[7] || !argv[9] || !argv[11])
         return TD_NOMEM;
     if (s->ca_passphrase_file[0]) {
-        argv[10] = "--pass-file";
-        argv[11] = s->ca_passphrase_file;
+        argv[12] = "--pass-file";
+        argv[13] = s->ca_passphrase_file;
     }
     return run(argv, ei);
 }

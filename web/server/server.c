@@ -4,6 +4,7 @@
 
 #include "acme/ca/clean.h"
 #include "acme/ca/client_id.h"
+#include "acme/ca/crl.h"
 #include "apns/record.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
@@ -42,8 +43,9 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts, &attempt_stmts, &core_stmts, &inventory_stmts, &enroll_stmts,   &ca_stmts,
-    &acme_stmts,  &token_stmts,   &api_stmts,  &client_id_stmts, &ca_clean_stmts,
+    &audit_stmts,    &attempt_stmts,   &core_stmts,   &inventory_stmts, &enroll_stmts,
+    &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,       &client_id_stmts,
+    &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -229,6 +231,7 @@ static enum td_err open_http(struct server *s, struct errinfo *ei)
         {device_routes, device_nroutes, &s->device},
         {api_routes, api_nroutes, &s->api},
         {ca_routes, ca_nroutes, s->ca},
+        {ca_crl_routes, ca_crl_nroutes, s->ca},
         {status_routes, status_nroutes, &s->status},
     };
     const struct http_conf conf = {

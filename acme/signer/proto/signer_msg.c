@@ -1,5 +1,7 @@
 #include "acme/signer/proto/signer_msg.h"
 
+#include <stdio.h>
+
 #include "mdm/base/limits.h"
 #include "mdm/base/rd.h"
 
@@ -51,7 +53,10 @@ static bool hello_put(struct buf *b, const struct signer_msg *m)
         if (!put_span(b, h->issuers[i].cert, 1, UINT16_MAX) ||
             !put_span(b, h->issuers[i].responder, 1, UINT16_MAX))
             return false;
-    return true;
+    buf_u32(b, h->crl_shards);
+    return h->crl_shards >= 1 && h->crl_shards <= SIGNER_MSG_SHARDS_MAX &&
+           put_span(b, h->crl_url, 0, SIGNER_MSG_TEXT_MAX) &&
+           put_span(b, h->root_crl, 0, UINT16_MAX);
 }
 
 static void hello_get(struct rd *r, struct signer_msg *m)
@@ -67,6 +72,11 @@ static void hello_get(struct rd *r, struct signer_msg *m)
         h->issuers[i].cert = get_span(r, 1, UINT16_MAX);
         h->issuers[i].responder = get_span(r, 1, UINT16_MAX);
     }
+    h->crl_shards = rd_u32(r);
+    if (h->crl_shards == 0 || h->crl_shards > SIGNER_MSG_SHARDS_MAX)
+        r->bad = true;
+    h->crl_url = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
+    h->root_crl = get_span(r, 0, UINT16_MAX);
 }
 
 static void get_issuer(struct rd *r, uint8_t out[static SIGNER_MSG_ISSUER_SIZE])
@@ -198,6 +208,100 @@ static void signed_get(struct rd *r, struct signer_msg *m)
     m->u.signed_.der = get_span(r, 1, UINT16_MAX);
 }
 
+static bool crl_entry_put(struct buf *b, const struct crl_entry *e)
+{
+    if (e->nserial == 0 || e->nserial > CRL_SERIAL_MAX || e->reason < CRL_REASON_NONE ||
+        e->reason > REASON_LAST)
+        return false;
+    buf_u8(b, e->nserial);
+    buf_add(b, e->serial, e->nserial);
+    buf_u8(b, e->reason < 0 ? REASON_NONE : (uint8_t)e->reason);
+    return put_time(b, e->revoked_at);
+}
+
+static void crl_entry_get(struct rd *r, struct crl_entry *e)
+{
+    struct span serial = rd_span(r, rd_u8(r));
+    uint8_t reason = rd_u8(r);
+    int64_t at = get_time(r);
+    if (!crl_entry_set(e, serial, at, reason == REASON_NONE ? CRL_REASON_NONE : reason) ||
+        (reason > REASON_LAST && reason != REASON_NONE))
+        r->bad = true;
+}
+
+bool signer_msg_crl_next(struct span *raw, struct crl_entry *ret)
+{
+    struct rd r = rd_init(*raw);
+    if (raw->n == 0)
+        return false;
+    crl_entry_get(&r, ret);
+    *raw = rd_span(&r, rd_left(&r));
+    return !r.bad;
+}
+
+static bool crl_head_valid(const struct signer_msg_crl *c)
+{
+    return c->shard >= SIGNER_MSG_CRL_COMPLETE && c->shard < SIGNER_MSG_SHARDS_MAX &&
+           c->total <= CRL_ENTRIES_MAX && c->n <= SIGNER_MSG_CRL_STEP && c->first <= c->total &&
+           c->n <= c->total - c->first;
+}
+
+static bool crl_put(struct buf *b, const struct signer_msg *m)
+{
+    const struct signer_msg_crl *c = &m->u.crl;
+    if (!crl_head_valid(c))
+        return false;
+    buf_add(b, c->issuer, SIGNER_MSG_ISSUER_SIZE);
+    buf_u16(b, (uint16_t)(c->shard + 1));
+    buf_u64(b, c->number);
+    if (!put_time(b, c->this_update) || !put_time(b, c->next_update))
+        return false;
+    buf_u32(b, c->total);
+    buf_u32(b, c->first);
+    buf_u16(b, (uint16_t)c->n);
+    for (size_t i = 0; i < c->n; i++)
+        if (!crl_entry_put(b, &c->entries[i]))
+            return false;
+    return true;
+}
+
+static void crl_get(struct rd *r, struct signer_msg *m)
+{
+    struct signer_msg_crl *c = &m->u.crl;
+    get_issuer(r, c->issuer);
+    c->shard = (int)rd_u16(r) - 1;
+    c->number = rd_u64(r);
+    c->this_update = get_time(r);
+    c->next_update = get_time(r);
+    c->total = rd_u32(r);
+    c->first = rd_u32(r);
+    c->n = rd_u16(r);
+    if (!crl_head_valid(c))
+        r->bad = true;
+    struct rd from = *r;
+    for (size_t i = 0; i < c->n && !r->bad; i++) {
+        struct crl_entry e;
+        crl_entry_get(r, &e);
+    }
+    c->raw = rd_span(&from, r->bad ? 0 : rd_left(&from) - rd_left(r));
+}
+
+unsigned signer_msg_crl_shard(struct span serial, unsigned shards)
+{
+    unsigned low = 0;
+    for (size_t i = serial.n > 2 ? serial.n - 2 : 0; i < serial.n; i++)
+        low = low << 8 | serial.p[i];
+    return shards ? low % shards : 0;
+}
+
+bool signer_msg_crl_uri(struct span url, const char *issuer_hex, unsigned shard,
+                        char out[static SIGNER_MSG_URI_SIZE])
+{
+    int n = snprintf(out, SIGNER_MSG_URI_SIZE, "%.*s/%s/%u.crl", (int)url.n, (const char *)url.p,
+                     issuer_hex, shard);
+    return url.n > 0 && n > 0 && n < SIGNER_MSG_URI_SIZE;
+}
+
 struct codec {
     bool (*put)(struct buf *b, const struct signer_msg *m); /* false: a field out of range */
     void (*get)(struct rd *r, struct signer_msg *m);
@@ -211,6 +315,8 @@ static const struct codec codecs[SIGNER_MSG_TYPE_MAX] = {
     [SIGNER_MSG_OCSP] = {ocsp_put, ocsp_get},
     [SIGNER_MSG_SIGNED] = {signed_put, signed_get},
     [SIGNER_MSG_REFUSED] = {refused_put, refused_get},
+    [SIGNER_MSG_CRL] = {crl_put, crl_get},
+    [SIGNER_MSG_MORE] = {gone_put, gone_get},
 };
 _Static_assert(TD_NITEMS(codecs) == SIGNER_MSG_TYPE_MAX, "a codec per type");
 

@@ -8,6 +8,7 @@
 #define TD_ACME_SIGNER_PROTO_SIGNER_MSG_H
 
 #include "mdm/base/buf.h"
+#include "mdm/crypt/crl.h"
 #include "mdm/crypt/ocsp.h"
 
 /* Counts up whenever a message changes. */
@@ -28,8 +29,10 @@ enum signer_msg_type {
     SIGNER_MSG_GONE = 3,  /* supervisor: the worker of this generation died */
     SIGNER_MSG_ISSUE = 4,
     SIGNER_MSG_OCSP = 5,
-    SIGNER_MSG_SIGNED = 6,  /* the answer to ISSUE or OCSP */
+    SIGNER_MSG_SIGNED = 6,  /* the answer to ISSUE, OCSP or CRL */
     SIGNER_MSG_REFUSED = 7, /* the other answer */
+    SIGNER_MSG_CRL = 8,     /* a CRL, or a part of its entries */
+    SIGNER_MSG_MORE = 9,    /* the answer to a CRL that lacks entries yet */
     SIGNER_MSG_TYPE_MAX
 };
 
@@ -42,6 +45,9 @@ struct signer_msg_hello {
     struct span root;
     struct signer_msg_issuer issuers[SIGNER_MSG_ISSUERS_MAX]; /* the active one first */
     size_t n;                                                 /* 1..SIGNER_MSG_ISSUERS_MAX */
+    struct span root_crl;                                     /* DER, empty when there is none */
+    struct span crl_url; /* what a CRL's distribution point begins with, empty for none */
+    uint32_t crl_shards; /* 1..SIGNER_MSG_SHARDS_MAX */
 };
 
 struct signer_msg_issue {
@@ -58,7 +64,24 @@ struct signer_msg_ocsp {
 
 struct signer_msg_signed {
     uint8_t issuer[SIGNER_MSG_ISSUER_SIZE]; /* the CA that signed, or whose responder did */
-    struct span der;
+    struct span der;                        /* of a CRL the signature alone */
+};
+
+#define SIGNER_MSG_CRL_STEP 2000 /* entries that fit a message */
+#define SIGNER_MSG_SHARDS_MAX 1024
+#define SIGNER_MSG_CRL_COMPLETE (-1) /* the shard of a CRL of all certificates */
+
+/* The answer is the signature over the TBSCertList that crl_tbs makes of this; both ends make it.
+ */
+struct signer_msg_crl {
+    uint8_t issuer[SIGNER_MSG_ISSUER_SIZE];
+    int shard; /* SIGNER_MSG_CRL_COMPLETE or 0..SIGNER_MSG_SHARDS_MAX - 1 */
+    uint64_t number;
+    int64_t this_update, next_update;
+    uint32_t total, first;           /* entries of the whole CRL; number of the first one here */
+    size_t n;                        /* entries here, 0..SIGNER_MSG_CRL_STEP */
+    const struct crl_entry *entries; /* to encode */
+    struct span raw;                 /* decoded: for signer_msg_crl_next */
 };
 
 struct signer_msg_refused {
@@ -79,6 +102,7 @@ struct signer_msg {
         struct signer_msg_ocsp ocsp;
         struct signer_msg_refused refused; /* of FATAL too */
         struct signer_msg_signed signed_;
+        struct signer_msg_crl crl;
     } u;
 };
 
@@ -93,6 +117,19 @@ TD_NODISCARD enum td_err signer_msg_get(struct span s, struct signer_msg *ret);
 
 /* Whether the bytes are long enough for a header. */
 bool signer_msg_has_head(struct span s);
+
+/* The next entry of a decoded CRL's `raw`; false at its end. */
+bool signer_msg_crl_next(struct span *raw, struct crl_entry *ret);
+
+/* Which part of its CA's CRL a certificate belongs to: the low bits of its serial number. */
+unsigned signer_msg_crl_shard(struct span serial, unsigned shards);
+
+#define SIGNER_MSG_URI_SIZE 256
+
+/* The distribution point of a shard, the same text in certificate and CRL: URL/ISSUER/SHARD.crl.
+ * False without a URL, or when it is too long. */
+bool signer_msg_crl_uri(struct span url, const char *issuer_hex, unsigned shard,
+                        char out[static SIGNER_MSG_URI_SIZE]);
 
 /* Fills *m as a refusal of request `id`: the code, reason and text of *ei (borrowed). */
 void signer_msg_refusal(struct signer_msg *m, uint64_t id, enum td_err e, const struct errinfo *ei);

@@ -44,3 +44,39 @@ CREATE TABLE eab_keys (
     keep_until BIGINT NOT NULL
 );
 CREATE INDEX eab_keys_keep ON eab_keys (keep_until, id);
+
+-- status -----------------------------------------------------------------------------------------
+
+-- certificates.status: 0 good, 1 revoked, 2 on hold. rev counts its changes (ETag). shard is the
+-- part of its CA's CRL that its distribution point names.
+ALTER TABLE certificates ADD COLUMN shard INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN rev BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX certificates_status ON certificates (status, serial);
+-- What a CRL lists, and no more: found without a look at the certificates that are good.
+CREATE INDEX certificates_listed ON certificates (issuer, shard, not_after) WHERE status <> 0;
+
+-- Devices whose access certificates are on hold, those that they get meanwhile too.
+CREATE TABLE ca_holds (
+    device_serial TEXT PRIMARY KEY NOT NULL,
+    at            BIGINT NOT NULL
+);
+
+-- How often the status of a certificate of this part changed: a CRL made for another number is old.
+CREATE TABLE crl_changes (
+    issuer  @BLOB@ NOT NULL,
+    shard   INTEGER NOT NULL,
+    changes BIGINT NOT NULL,
+    PRIMARY KEY (issuer, shard)
+);
+
+-- The CRLs as they are published, the same bytes on every node; shard -1 is the complete one.
+CREATE TABLE crls (
+    issuer      @BLOB@ NOT NULL,
+    shard       INTEGER NOT NULL,
+    number      BIGINT NOT NULL,           -- CRLNumber
+    changes     BIGINT NOT NULL,           -- of crl_changes, what it was made for
+    this_update BIGINT NOT NULL,
+    next_update BIGINT NOT NULL,
+    der         @BLOB@ NOT NULL,
+    PRIMARY KEY (issuer, shard)
+);

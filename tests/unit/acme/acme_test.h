@@ -183,7 +183,8 @@ static inline int world_setup(void **state)
     char file[80];
     snprintf(file, sizeof file, "%.60s/db", w->dir);
     test_store_url(file, w->db);
-    struct store_stmts sets[] = {acme_stmts, ca_stmts, client_id_stmts, attempt_stmts, audit_stmts};
+    struct store_stmts sets[] = {acme_stmts,      ca_stmts,      ca_revoke_stmts,
+                                 client_id_stmts, attempt_stmts, audit_stmts};
     struct store_conf sc = {.url = w->db,
                             .readers = 4,
                             .batch = 64,

@@ -20,8 +20,10 @@
 #include "../engine.h"
 #include "acme/ca/ca.h"
 #include "acme/ca/client_id.h"
+#include "acme/ca/crl.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/num.h"
+#include "mdm/store/audit.h"
 
 #define assert_ok(expr) assert_int_equal((expr), TD_OK)
 
@@ -113,7 +115,8 @@ static inline void fixture_init_ca(struct fixture *f)
     char out[2000];
     assert_int_equal(RUN(out, TD_SIGNER, "init", "--dir", f->ca_dir, "--org", "Example Org",
                          "--ocsp-url", "http://127.0.0.1:8080/ocsp", "--aia-url",
-                         "http://127.0.0.1:8080/ca/issuing.crt"),
+                         "http://127.0.0.1:8080/ca/issuing.crt", "--crl-url",
+                         "http://127.0.0.1:8080/crl"),
                      0);
 }
 
@@ -126,17 +129,20 @@ static inline void fixture_client(struct fixture *f)
         fail_msg("signer: %s", err_msg(&ei, e));
 }
 
+/* Further statements of a test's own, to be set before fixture_up. */
+static struct store_stmts fixture_stmts;
+
 static inline void fixture_ca(struct fixture *f)
 {
-    static const struct store_stmts *const all[] = {&ca_stmts, &client_id_stmts};
-    struct store_stmts sets[2] = {*all[0], *all[1]};
+    struct store_stmts sets[] = {ca_stmts,     client_id_stmts, ca_revoke_stmts,
+                                 ca_crl_stmts, audit_stmts,     fixture_stmts};
     struct errinfo ei = {0};
     struct store_conf sc = {.url = f->db,
                             .readers = 4,
                             .batch = 64,
                             .queue = 256,
                             .sets = sets,
-                            .nsets = 2,
+                            .nsets = TD_NITEMS(sets),
                             .clock = &clock_system};
     enum td_err e = store_open(&sc, &f->store, &ei);
     if (e != TD_OK)

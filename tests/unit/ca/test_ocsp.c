@@ -154,6 +154,84 @@ static void test_good_revoked_unknown(void **state)
     }
 }
 
+struct change_job {
+    struct span serial;
+    struct ca_change c;
+};
+
+static enum td_err change_fn(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct change_job *j = ctx;
+    bool changed;
+    return ca_change_one(tx, j->serial, &j->c, &changed, ei);
+}
+
+static void change(struct fixture *f, struct span serial, enum ca_act act)
+{
+    struct errinfo ei = {0};
+    struct change_job j = {serial,
+                           {.act = act,
+                            .if_match = CA_IF_ANY,
+                            .now = clock_now(&clock_system),
+                            .actor = "test",
+                            .txn = "t"}};
+    assert_ok(store_write(f->store, change_fn, &j, &ei));
+}
+
+/* On hold: revoked for now, and good by the first question behind the release. */
+static void test_hold(void **state)
+{
+    struct fixture *f = *state;
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    struct ca_record r;
+    int64_t age;
+    issue(f, "HOLD1", "access", KEY_P256, &a, &r);
+    add_record(f, &r);
+    struct span id = certid(&a, ca_issuing(f->ca), DIGEST_SHA1, r.serial);
+    struct span q = ask_for(&a, f, DIGEST_SHA1, r.serial, none);
+    assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), 0x80);
+    for (int i = 0; i < 2; i++) {
+        change(f, r.serial, CA_ACT_HOLD);
+        struct span ans = ca_ocsp(f->ca, q, &a, &age);
+        assert_int_equal(cert_status(ans, id), 0xa1);
+        assert_true(contains(ans, SPAN_LIT("\xa0\x03\x0a\x01\x06"))); /* certificateHold */
+        change(f, r.serial, CA_ACT_RELEASE);
+        assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), 0x80);
+    }
+}
+
+/* A certificate that ended is answered for 30 days more. */
+static void test_expired(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int64_t ago;
+        uint8_t status;
+    } rows[] = {{-100, 0x80}, {29 * 86400, 0x80}, {30 * 86400 + 60, 0x82}};
+    for (uint8_t i = 0; i < TD_NITEMS(rows); i++) {
+        arena_auto a;
+        arena_init(&a, 1 << 20);
+        uint8_t serial[] = {0x44, 1, 1, i};
+        struct ca_record r = {.serial = SPAN_ARR(serial),
+                              .device_serial = "OLD1",
+                              .profile = "access",
+                              .purpose = "access",
+                              .der = SPAN_LIT("der"),
+                              .not_before = 100,
+                              .not_after = clock_now(&clock_system) - rows[i].ago,
+                              .created_at = 100,
+                              .reason = -1};
+        int64_t age;
+        assert_true(cert_ski(ca_issuing(f->ca), r.issuer));
+        memset(r.sha256, 0xe0 + i, SHA256_SIZE);
+        add_record(f, &r);
+        struct span id = certid(&a, ca_issuing(f->ca), DIGEST_SHA1, r.serial);
+        struct span q = ask_for(&a, f, DIGEST_SHA1, r.serial, none);
+        assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), rows[i].status);
+    }
+}
+
 /* Without waiting: only what the cache holds, and never a stale status of it. */
 static void test_no_wait(void **state)
 {
@@ -619,6 +697,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_revoked_unknown),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_expired),
         cmocka_unit_test(test_no_wait),
         cmocka_unit_test(test_nonce),
         cmocka_unit_test(test_errors),

@@ -263,7 +263,10 @@ static void test_unknown_messages(void **state)
     send_msg(ch, &gone);
     expect_refused(ch, 301, TD_UNSUPPORTED, "message");
     struct signer_msg hello = {.type = SIGNER_MSG_HELLO, .generation = ch->generation, .id = 302};
-    hello.u.hello = (struct signer_msg_hello){SPAN_LIT("a"), {{SPAN_LIT("b"), SPAN_LIT("c")}}, 1};
+    hello.u.hello = (struct signer_msg_hello){.root = SPAN_LIT("a"),
+                                              .issuers = {{SPAN_LIT("b"), SPAN_LIT("c")}},
+                                              .n = 1,
+                                              .crl_shards = 1};
     send_msg(ch, &hello);
     expect_refused(ch, 302, TD_UNSUPPORTED, "message");
 

@@ -32,6 +32,11 @@ static struct {
     {POSTGRES, "core.CMD_LIST", "Sort", ONE_DEVICE, 0},
     {SQLITE, "ca.records_of", "FOR ORDER BY", ONE_DEVICE, 0},
     {POSTGRES, "ca.records_of", "Sort", ONE_DEVICE, 0},
+    {SQLITE, "ca.records_list_device", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "ca.records_list_device", "Sort", ONE_DEVICE, 0},
+    {SQLITE, "ca.change_of", "FOR ORDER BY", ONE_DEVICE, 0},
+    {POSTGRES, "ca.change_of", "Sort", ONE_DEVICE, 0},
+    {BOTH, "ca.crl_changes_all", "crl_changes", "a row for each part of each CA's CRL", 0},
 };
 
 /* Statements of the queue and the lists, and the index each must go by. A wrong one may read as
@@ -57,6 +62,9 @@ static const struct {
     {"attempt.list_of", "attempts_serial", "attempts_serial"},
     {"attempt.clean", "attempts_at", "attempts_at"},
     {"audit.clean", "audit_at", "audit_at"},
+    {"ca.records_list_state", "certificates_status", "certificates_status"},
+    {"ca.crl_list", "certificates_listed", "certificates_listed"},
+    {"ca.crl_list_ca", "certificates_listed", "certificates_listed"},
 };
 
 static struct store_stmts sets[64];

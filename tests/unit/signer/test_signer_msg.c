@@ -45,6 +45,101 @@ static struct signer_msg signed_msg(struct span der)
     return m;
 }
 
+static struct crl_entry entries[SIGNER_MSG_CRL_STEP];
+
+static struct signer_msg crl_msg(size_t n)
+{
+    for (size_t i = 0; i < SIGNER_MSG_CRL_STEP; i++) {
+        uint8_t serial[CRL_SERIAL_MAX] = {0x40, (uint8_t)(i >> 8), (uint8_t)i};
+        assert_true(crl_entry_set(&entries[i], span_of(serial, i % 3 ? 16 : CRL_SERIAL_MAX),
+                                  1000 + (int64_t)i, (int)(i % 12) - 1));
+    }
+    struct signer_msg m = {.type = SIGNER_MSG_CRL, .generation = 2, .id = 6};
+    m.u.crl = (struct signer_msg_crl){.issuer = {9, 8, 7},
+                                      .shard = 3,
+                                      .number = 12,
+                                      .this_update = 10,
+                                      .next_update = 20,
+                                      .total = 5000,
+                                      .first = 2000,
+                                      .n = n,
+                                      .entries = entries};
+    return m;
+}
+
+/* Entries are read out one by one; then the same message again, cut and lengthened. */
+static void test_crl(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {0, 1, 7, SIGNER_MSG_CRL_STEP};
+    for (size_t k = 0; k < TD_NITEMS(counts); k++) {
+        struct signer_msg m = crl_msg(counts[k]), back;
+        m.u.crl.shard = k == 1 ? SIGNER_MSG_CRL_COMPLETE : SIGNER_MSG_SHARDS_MAX - 1;
+        buf_auto b;
+        buf_init(&b, LIMIT_SIGNER_MSG);
+        assert_int_equal(signer_msg_put(&b, &m), TD_OK);
+        assert_int_equal(signer_msg_get(buf_view(&b), &back), TD_OK);
+        assert_int_equal(back.u.crl.shard, m.u.crl.shard);
+        assert_int_equal(back.u.crl.number, 12);
+        assert_int_equal(back.u.crl.total, 5000);
+        assert_int_equal(back.u.crl.first, 2000);
+        struct span raw = back.u.crl.raw;
+        struct crl_entry e;
+        for (size_t i = 0; i < counts[k]; i++) {
+            assert_true(signer_msg_crl_next(&raw, &e));
+            assert_memory_equal(&e, &entries[i], sizeof e);
+        }
+        assert_false(signer_msg_crl_next(&raw, &e));
+        for (size_t n = 0; n < b.n; n += n < 200 ? 1 : 997)
+            assert_int_not_equal(signer_msg_get(span_of(b.p, n), &back), TD_OK);
+        assert_int_equal(buf_u8(&b, 0), TD_OK);
+        assert_int_equal(signer_msg_get(buf_view(&b), &back), TD_PARSE);
+    }
+    struct signer_msg bad[8];
+    size_t n = 0;
+    bad[n] = crl_msg(1), bad[n++].u.crl.n = SIGNER_MSG_CRL_STEP + 1;
+    bad[n] = crl_msg(1), bad[n++].u.crl.shard = SIGNER_MSG_SHARDS_MAX;
+    bad[n] = crl_msg(1), bad[n++].u.crl.shard = -2;
+    bad[n] = crl_msg(1), bad[n++].u.crl.total = CRL_ENTRIES_MAX + 1;
+    bad[n] = crl_msg(1), bad[n++].u.crl.first = 5001;
+    bad[n] = crl_msg(1), bad[n++].u.crl.first = 5000; /* one behind the end */
+    bad[n] = crl_msg(1), bad[n++].u.crl.this_update = -1;
+    for (size_t i = 0; i < n; i++) {
+        buf_auto b;
+        buf_init(&b, LIMIT_SIGNER_MSG);
+        if (signer_msg_put(&b, &bad[i]) != TD_INVAL)
+            fail_msg("row %zu", i);
+    }
+    struct signer_msg m = crl_msg(1);
+    buf_auto b;
+    buf_init(&b, LIMIT_SIGNER_MSG);
+    entries[0].nserial = 0;
+    assert_int_equal(signer_msg_put(&b, &m), TD_INVAL);
+    /* an entry's reason that is none: the octet behind its serial number */
+    m = crl_msg(1);
+    buf_reset(&b);
+    assert_int_equal(signer_msg_put(&b, &m), TD_OK);
+    b.p[b.n - 9] = 11;
+    assert_int_equal(signer_msg_get(buf_view(&b), &m), TD_PARSE);
+}
+
+static void test_crl_shard_and_uri(void **state)
+{
+    (void)state;
+    char uri[SIGNER_MSG_URI_SIZE];
+    assert_int_equal(signer_msg_crl_shard(SPAN_LIT("\x40\x00\x01\x03"), 16), 3);
+    assert_int_equal(signer_msg_crl_shard(SPAN_LIT("\x40\x00\x01\x03"), 256), 3);
+    assert_int_equal(signer_msg_crl_shard(SPAN_LIT("\x40\x00\x01\x03"), 1000), 259);
+    assert_int_equal(signer_msg_crl_shard(SPAN_LIT("\x05"), 4), 1);
+    assert_int_equal(signer_msg_crl_shard(SPAN_LIT("\x05"), 0), 0);
+    assert_true(signer_msg_crl_uri(SPAN_LIT("http://h/crl"), "00ff", 7, uri));
+    assert_string_equal(uri, "http://h/crl/00ff/7.crl");
+    assert_false(signer_msg_crl_uri((struct span){NULL, 0}, "00ff", 7, uri));
+    char wide[SIGNER_MSG_URI_SIZE];
+    memset(wide, 'a', sizeof wide);
+    assert_false(signer_msg_crl_uri(SPAN_ARR(wide), "00ff", 7, uri));
+}
+
 static void round_trip(struct signer_msg m)
 {
     buf_auto b, again;
@@ -70,9 +165,12 @@ static void test_round_trips(void **state)
     (void)state;
     struct signer_msg hello = {.type = SIGNER_MSG_HELLO, .generation = 1};
     hello.u.hello = (struct signer_msg_hello){
-        SPAN_LIT("root"),
-        {{SPAN_LIT("issuing"), SPAN_LIT("r")}, {SPAN_LIT("old"), SPAN_LIT("s")}},
-        2};
+        .root = SPAN_LIT("root"),
+        .issuers = {{SPAN_LIT("issuing"), SPAN_LIT("r")}, {SPAN_LIT("old"), SPAN_LIT("s")}},
+        .n = 2,
+        .crl_url = SPAN_LIT("http://c"),
+        .crl_shards = 16,
+        .root_crl = SPAN_LIT("crl")};
     struct signer_msg gone = {.type = SIGNER_MSG_GONE, .generation = 9};
     struct signer_msg fatal = refused_msg(TD_CRYPTO);
     fatal.type = SIGNER_MSG_FATAL;
@@ -84,6 +182,10 @@ static void test_round_trips(void **state)
     round_trip(ocsp_msg(OCSP_IDS_MAX));
     round_trip(refused_msg(TD_BUSY));
     round_trip(signed_msg(SPAN_LIT("der")));
+    round_trip((struct signer_msg){.type = SIGNER_MSG_MORE, .id = 3});
+    hello.u.hello.crl_url.n = hello.u.hello.root_crl.n = 0;
+    hello.u.hello.crl_shards = SIGNER_MSG_SHARDS_MAX;
+    round_trip(hello);
 }
 
 static void test_issue_survives(void **state)
@@ -191,6 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_crl),
+        cmocka_unit_test(test_crl_shard_and_uri),
         cmocka_unit_test(test_issue_survives),
         cmocka_unit_test(test_fields_out_of_range_are_not_written),
         cmocka_unit_test(test_bytes_out_of_range_are_not_read),
