@@ -12,9 +12,9 @@ enum {
     FLUSH_AT = 1000, /* MB-55 */
     FULL_AT = 1536,  /* beyond it notes are dropped: the probing must end soon */
     SWEEP_PAGE = 256,
-    SWEEP_EVERY_MS = 60000,
-    SWEEP_ROUND = 86400, /* s: a device is woken by the sweep once a day at most */
-    SILENT_AFTER = 86400 /* s, MB-61 */
+    SWEEP_EVERY_MS = 4000, /* 64 devices a second: 5.5 million a day */
+    SWEEP_ROUND = 86400,   /* s: a device is woken by the sweep once a day at most */
+    SILENT_AFTER = 86400   /* s, MB-61 */
 };
 
 struct table {
@@ -139,7 +139,7 @@ static enum td_err wake_job(struct tx *tx, void *ctx, struct errinfo *ei)
     return TD_OK;
 }
 
-/* One page of the fleet a minute, the whole once a day: no scan that grows with the queue. */
+/* A page of the fleet now and then, the whole once a day: no scan that grows with the queue. */
 static void sweep(struct core_seen *s)
 {
     int64_t mono = clock_mono(s->c->conf.clock), now = clock_now(s->c->conf.clock);

@@ -347,7 +347,7 @@ static void push_many(void **state)
     fx_open_core(f);
 }
 
-/* MB-60, MB-61: who was silent for a day is woken, a page a minute, and only once a day. */
+/* MB-60, MB-61: who was silent for a day is woken, page by page, and only once a day. */
 static void sweep(void **state)
 {
     struct fx *f = *state;
