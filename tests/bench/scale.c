@@ -1,9 +1,9 @@
 /* What a connect, an enqueue and the lists cost on a database of a given size: the functions behind
  * the handlers, in this process, with the server's own statements and look-ups.
  *
- * usage: testudo-scale URL                              makes the schema
- *        testudo-scale URL DEVICES MS THREADS           measures, each for so long; a line of JSON
- * each testudo-scale URL DEVICES clean STEPS          steps of the cleaner of results
+ * testudo-scale URL makes the schema; URL DEVICES MS THREADS [PART] measures each part (idle,
+ * session, lists) for so long and prints a line of JSON for each figure; URL DEVICES clean STEPS
+ * takes steps of the cleaner of results.
  *
  * The rows are scale.py's: device i has serial SCALEiiiiiii and a certificate whose SHA-256 is that
  * of "cert-iiiiiii". */
@@ -248,6 +248,26 @@ static void measure(struct bench *b, unsigned threads, int64_t ms, const int *op
     free(all);
 }
 
+/* One thread shows the latency, several how commits are shared. */
+static void measure_parts(struct bench *b, unsigned threads, int64_t ms, const char *only)
+{
+    static const int idle[] = {IDLE}, session[] = {ENQUEUE, COMMAND, ACK},
+                     lists[] = {LIST_DEVICES, LIST_COMMANDS};
+    static const struct {
+        const char *name;
+        const int *ops;
+        size_t n;
+        bool parallel;
+    } parts[] = {{"idle", idle, 1, false},
+                 {"idle", idle, 1, true},
+                 {"session", session, TD_NITEMS(session), false},
+                 {"session", session, TD_NITEMS(session), true},
+                 {"lists", lists, TD_NITEMS(lists), false}};
+    for (size_t i = 0; i < TD_NITEMS(parts); i++)
+        if (!only || strcmp(only, parts[i].name) == 0)
+            measure(b, parts[i].parallel ? threads : 1, ms, parts[i].ops, parts[i].n);
+}
+
 static void clean(struct store *store, int64_t steps)
 {
     const struct cleaner *c = cleaners;
@@ -316,28 +336,22 @@ static int64_t number(const char *s)
 
 int main(int argc, char **argv)
 {
-    static const int idle[] = {IDLE}, session[] = {ENQUEUE, COMMAND, ACK},
-                     lists[] = {LIST_DEVICES, LIST_COMMANDS};
     struct bench b = {0};
     log_setup(LOG_ERROR, LOG_FORMAT_LOGFMT, 2);
-    if ((argc != 2 && argc != 5) || crypt_init(NULL) != TD_OK)
+    if ((argc != 2 && argc != 5 && argc != 6) || crypt_init(NULL) != TD_OK)
         return 2;
     plist_init();
     open_all(argv[1], &b);
-    if (argc == 5)
+    if (argc >= 5)
         b.devices = (uint64_t)number(argv[2]);
     if (argc == 5 && strcmp(argv[3], "clean") == 0) {
         clean(b.store, number(argv[4]));
-    } else if (argc == 5) {
+    } else if (argc >= 5) {
         int64_t ms = number(argv[3]);
         unsigned threads = (unsigned)number(argv[4]);
         if (threads > THREADS_MAX || b.devices < threads)
             return 2;
-        measure(&b, 1, ms, idle, 1);
-        measure(&b, threads, ms, idle, 1);
-        measure(&b, 1, ms, session, TD_NITEMS(session));
-        measure(&b, threads, ms, session, TD_NITEMS(session));
-        measure(&b, 1, ms, lists, TD_NITEMS(lists));
+        measure_parts(&b, threads, ms, argc == 6 ? argv[5] : NULL);
     }
     core_close(b.core);
     store_close(b.store);
