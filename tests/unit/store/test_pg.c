@@ -396,7 +396,7 @@ static void test_states(void **state)
         {"57014", TD_TIMEOUT, TXN_STANDS, false}, {"08006", TD_DB, TXN_RACED, true},
         {"25006", TD_DB, TXN_RACED, true},        {"42P01", TD_INTERNAL, TXN_STANDS, false},
         {"42501", TD_DB, TXN_STANDS, false},      {"XX000", TD_DB, TXN_STANDS, false},
-        {"55P03", TD_BUSY, TXN_STANDS, false},     {"22003", TD_INVAL, TXN_STANDS, false},
+        {"55P03", TD_BUSY, TXN_STANDS, false},    {"22003", TD_INVAL, TXN_STANDS, false},
         {NULL, TD_DB, TXN_RACED, true},           {"", TD_DB, TXN_RACED, true},
     };
     for (size_t i = 0; i < TD_NITEMS(cases); i++) {
