@@ -10,6 +10,7 @@
 #include "mdm/store/pg_int.h"
 
 #define ARGS_MAX 48
+#define SERVER_MIN 150000
 #define NAME_SIZE 16
 #define SQL_MAX ((size_t)64 * 1024)
 #define SCRIPT_MAX ((size_t)1 << 20)
@@ -58,10 +59,19 @@ static void pgx_close(struct engine *e)
     free(e);
 }
 
-/* Whether the schema may be used: TD_STATE when something else than Testudo made it. */
+/* Whether the database may be used: TD_STATE when it cannot hold our rows, or when something else
+ * than Testudo made its schema. */
 static enum td_err check_ours(struct conn *c, struct errinfo *ei)
 {
-    int64_t ours = 0, tables = 0;
+    int64_t ours = 0, tables = 0, utf8 = 0;
+    if (PQserverVersion(c->pg) < SERVER_MIN)
+        return err_set(ei, TD_STATE, "PostgreSQL is older than 15");
+    TD_TRY(pg_int(c,
+                  "SELECT count(*) FROM pg_database WHERE datname = current_database() AND "
+                  "pg_encoding_to_char(encoding) = 'UTF8'",
+                  &utf8, ei));
+    if (!utf8)
+        return err_set(ei, TD_STATE, "the encoding of the database is not UTF8");
     TD_TRY(pg_int(c, "SELECT count(*) FROM pg_class WHERE oid = to_regclass('schema_migrations')",
                   &ours, ei));
     TD_TRY(pg_int(c,

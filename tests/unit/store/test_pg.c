@@ -342,11 +342,18 @@ static void test_cannot_open(void **state)
     assert_non_null(strstr(ei.msg, "No such file"));
     relay_start(&relay);
     static const char *const urls[] = {"postgres://%zz", "postgresql:///x?nonsense=1"};
+    struct store_conf conf = place.conf;
     for (size_t i = 0; i < TD_NITEMS(urls); i++) {
-        struct store_conf conf = place.conf;
         conf.url = urls[i];
         assert_int_equal(store_open_with(&conf, place.list, place.n, &s, &ei), TD_INVAL);
     }
+    admin("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
+    char latin[TEST_URL_SIZE];
+    test_pg_url("latin", latin);
+    conf.url = latin;
+    assert_int_equal(store_open_with(&conf, place.list, place.n, &s, &ei), TD_STATE);
+    assert_non_null(strstr(ei.msg, "UTF8"));
+    admin("DROP DATABASE latin");
     admin("CREATE TABLE theirs (a int)");
     assert_int_equal(store_open_with(&place.conf, place.list, place.n, &s, &ei), TD_STATE);
     assert_non_null(strstr(ei.msg, "another program"));
