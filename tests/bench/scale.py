@@ -72,6 +72,9 @@ ROWS = {
 class SQLite:
     name = "sqlite"
 
+    def filled(self):
+        pass
+
     @staticmethod
     def server_cpu():
         return 0
@@ -133,8 +136,17 @@ class PostgreSQL:
 
     def __init__(self, directory):
         del directory
+        # minimal: a table filled in the transaction that truncated it needs no WAL
         self.cluster = pg.Cluster(fsync=True, shared_buffers="1GB", max_wal_size="8GB",
-                                  maintenance_work_mem="512MB").init().start()
+                                  maintenance_work_mem="512MB", wal_level="minimal",
+                                  max_wal_senders=0).init().start()
+
+    def filled(self):
+        """As a server is run from here on."""
+        self.cluster.settings.update(wal_level="replica", max_wal_senders=8)
+        self.cluster.configure()
+        self.cluster.stop()
+        self.cluster.start()
 
     def create(self, n):
         self.database = f"scale{n}"
@@ -163,10 +175,9 @@ class PostgreSQL:
 
         def one(table):
             own = [i for i in indexes if f" ON public.{table} " in i]
-            self.sql("SET synchronous_commit = off;" +
-                     "".join(f"DROP INDEX {line.split('|')[0]};" for line in own) +
+            self.sql(f"BEGIN; TRUNCATE {table};" + "".join(f"DROP INDEX {line.split('|')[0]};" for line in own) +
                      f"INSERT INTO {table} {ROWS[table].format(**words)};" +
-                     "".join(line.split("|", 1)[1] + ";" for line in own))
+                     "".join(line.split("|", 1)[1] + ";" for line in own) + "COMMIT")
             self.sql(f"VACUUM (ANALYZE) {table}")
 
         with concurrent.futures.ThreadPoolExecutor(len(ROWS)) as pool:
@@ -250,6 +261,7 @@ def run(engine):
         engine.fill(n)
         report(f"scale-{engine.name}-fill-{n}", time.monotonic() - began,
                f"s, {engine.cpu() - cpu:.1f} s of CPU")
+    engine.filled()
     for table, own, rest in engine.sizes(SIZES[-1]):
         report(f"scale-{engine.name}-{table}-row", own, "bytes")
         report(f"scale-{engine.name}-{table}-indexes", rest, "bytes/row")
