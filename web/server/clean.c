@@ -7,9 +7,9 @@
 
 #include "mdm/base/log.h"
 
-#define PERIOD 60     /* seconds between rounds */
-#define STEPS_MAX 100 /* of one cleaner in one round: the others get their turn */
-#define REST 9        /* times as long as a step took is rested behind it */
+#define PERIOD_MS 60000 /* between rounds */
+#define STEPS_MAX 100   /* of one cleaner in one round: the others get their turn */
+#define REST 9          /* times as long as a step took is rested behind it */
 #define SUMMARY_MAX 4096
 
 struct clean {
@@ -124,9 +124,10 @@ static bool report(const struct clean *c)
 static void *run(void *arg)
 {
     struct clean *c = arg;
+    int64_t period = c->conf.period_ms ? c->conf.period_ms : PERIOD_MS;
     bool more = false;
     /* a round that ended at its bound is followed by the next one at once */
-    while (rest(c, more ? 0 : (int64_t)PERIOD * 1000000)) {
+    while (rest(c, more ? 0 : period * 1000)) {
         more = false;
         if (!store_lead(c->conf.store, STORE_JOB_CLEAN)) /* another node cleans */
             continue;

@@ -11,9 +11,10 @@ struct clean_conf {
     struct store *store;
     const struct settings *settings; /* borrowed */
     const struct clock *clock;
+    int64_t period_ms; /* between rounds; 0: a minute */
 };
 
-/* Starts the thread; the first round is after a minute. */
+/* Starts the thread; the first round is after the period. */
 TD_NODISCARD enum td_err clean_start(const struct clean_conf *conf, struct clean **ret,
                                      struct errinfo *ei);
 void clean_stop(struct clean *c); /* NULL is fine */

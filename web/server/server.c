@@ -287,7 +287,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(open_enroll(s, ei));
     TD_TRY(event_subscribe(&s->bus, EVENT_DEVICE_LEAVING, bind_leaving, NULL));
     fill_views(s);
-    const struct clean_conf clean = {s->store, &s->conf, &clock_system};
+    const struct clean_conf clean = {s->store, &s->conf, &clock_system, 0};
     TD_TRY(clean_start(&clean, &s->clean, ei));
     return open_http(s, ei);
 }

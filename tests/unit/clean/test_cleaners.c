@@ -454,7 +454,7 @@ static void rounds(void **state)
     (void)state;
     struct sweep_pos pos[CLEANERS_MAX] = {{0}};
     struct clean_count counts[CLEANERS_MAX];
-    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
+    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock, 0};
     const struct spec *s = spec_of("attempts");
     put(stmt_of(s, INSERT), "old-", 1000, 2 * CLEAN_STEP_MAX + 1);
     int64_t before = metrics_get(METRIC_CLEANED_ATTEMPTS);
@@ -482,7 +482,7 @@ static void mountain(void **state)
         skip();
     struct sweep_pos pos[CLEANERS_MAX] = {{0}};
     struct clean_count counts[CLEANERS_MAX];
-    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
+    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock, 0};
     put(stmt_of(spec_of("evidence"), INSERT), "old-", 1000, BOUND + MORE);
     put(stmt_of(spec_of("audit"), INSERT), "old-", 1000, 1);
     clean_round(&conf, pos, counts, NULL, NULL);
@@ -499,13 +499,25 @@ static void mountain(void **state)
     assert_int_equal(pos[i].at, 0); /* the next round begins at the beginning */
 }
 
-/* The thread starts, stops at once, and works for real when its minute came: the rounds above. */
+/* The thread does its rounds, also those that follow at once, and stops in the middle of one. */
 static void thread(void **state)
 {
     (void)state;
     struct clean *c = NULL;
-    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock};
+    const struct clean_conf conf = {fx.store, &fx.settings, &fx.clock.clock, 5};
+    const struct spec *s = spec_of("attempts");
+    put(stmt_of(s, INSERT), "old-", 1000, CLEAN_STEP_MAX + 1);
+    put(stmt_of(s, INSERT), "young-", NOW, 2);
     assert_int_equal(clean_start(&conf, &c, NULL), TD_OK);
+    for (int64_t deadline = clock_mono(&clock_system) + 20000; count(s, "old-") != 0;) {
+        assert_true(clock_mono(&clock_system) < deadline);
+        usleep(2000);
+    }
+    clean_stop(c);
+    assert_int_equal(count(s, "young-"), 2);
+    /* long before its first round */
+    const struct clean_conf slow = {fx.store, &fx.settings, &fx.clock.clock, 0};
+    assert_int_equal(clean_start(&slow, &c, NULL), TD_OK);
     clean_stop(c);
     clean_stop(NULL);
 }
