@@ -3,7 +3,8 @@
 
 The tests of label `unit` get TD_TEST_PG: the URL of a PostgreSQL cluster that lives for the run; a
 database's name goes in behind its third slash. Without PostgreSQL it is not set. Those of rooms that
-use the store run once more with TD_TEST_ENGINE=pg.
+use the store run once more with TD_TEST_ENGINE=pg, and with TD_TEST_TWICE, so that each write job runs
+twice, as after a lost race.
 
 usage: units.py BUILD_DIR LABEL"""
 import concurrent.futures
@@ -42,7 +43,8 @@ def run(test):
     try:
         done = subprocess.run(test["command"], capture_output=True, text=True, errors="replace",
                               timeout=properties.get("TIMEOUT", 120), stdin=subprocess.DEVNULL,
-                              env={**os.environ, "TD_TEST_ENGINE": test.get("engine", "sqlite")},
+                              env={**os.environ, "TD_TEST_ENGINE": test.get("engine", "sqlite"),
+                                   **({"TD_TEST_TWICE": "1"} if "engine" in test else {})},
                               cwd=properties.get("WORKING_DIRECTORY", build))
         return test["name"], done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as late:

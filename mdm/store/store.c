@@ -37,6 +37,7 @@ struct store {
     struct engine *engine;
     struct stmt_table stmts;
     unsigned batch_max, queue_max;
+    bool twice;
 
     pthread_mutex_t lock; /* the queue */
     pthread_cond_t wake;
@@ -89,6 +90,12 @@ static bool job_run(struct writer *w, struct job *j)
     struct tx tx = {.ops = s->ops, .stmts = &s->stmts, .conn = w->conn, .write = true};
     memset(j->ei, 0, sizeof *j->ei);
     j->err = s->ops->txn(w->conn, TXN_SAVE, j->ei);
+    if (j->err == TD_OK && s->twice) {
+        (void)tx_run(&tx, j->fn, j->ctx, j->ei);
+        memset(j->ei, 0, sizeof *j->ei);
+        tx = (struct tx){.ops = s->ops, .stmts = &s->stmts, .conn = w->conn, .write = true};
+        j->err = s->ops->txn(w->conn, TXN_UNDO, j->ei);
+    }
     if (j->err == TD_OK)
         j->err = tx_run(&tx, j->fn, j->ctx, j->ei);
     enum txn_fate fate = s->ops->fate(w->conn);
@@ -433,6 +440,7 @@ enum td_err store_open_with(const struct store_conf *conf, const struct migratio
     if (ops->batch_max && s->batch_max > ops->batch_max)
         s->batch_max = ops->batch_max;
     s->queue_max = conf->queue ? conf->queue : 1;
+    s->twice = conf->twice;
     s->read_wait_ms = conf->read_wait_ms ? conf->read_wait_ms : READ_WAIT_MS;
     locks_init(s);
     enum td_err e = start(s, conf, where, list, n, ei);

@@ -40,6 +40,7 @@ struct store_conf {
     unsigned queue;   /* most jobs waiting: beyond it TD_BUSY */
     unsigned read_wait_ms; /* most wait for a reading connection; 0 means 5000 */
     bool sync_full;        /* synchronous=FULL; false only in throw-away tests */
+    bool twice;            /* for tests: each write job runs, is undone, and runs again */
     const struct store_stmts *sets;
     size_t nsets;
     const struct clock *clock;

@@ -19,6 +19,18 @@ static inline bool test_on_pg(void)
     return engine && strcmp(engine, "pg") == 0;
 }
 
+/* Whether jobs run twice (store_conf.twice): what a lost race does to them, every time. */
+static inline bool test_twice(void)
+{
+    return secure_getenv("TD_TEST_TWICE") != NULL;
+}
+
+/* How often a write job was run that was asked for n times. */
+static inline int test_runs(int n)
+{
+    return test_twice() ? 2 * n : n;
+}
+
 /* The URL of a database in the cluster. */
 static inline void test_pg_url(const char *name, char out[static TEST_URL_SIZE])
 {

@@ -185,7 +185,8 @@ static inline int world_setup(void **state)
     test_store_url(file, w->db);
     struct store_stmts sets[] = {acme_stmts,      ca_stmts,      ca_revoke_stmts,
                                  client_id_stmts, attempt_stmts, audit_stmts};
-    struct store_conf sc = {.url = w->db,
+    struct store_conf sc = {.twice = test_twice(),
+                            .url = w->db,
                             .readers = 4,
                             .batch = 64,
                             .queue = 256,

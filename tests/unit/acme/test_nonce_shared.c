@@ -23,7 +23,8 @@ static struct store *store;
 
 static void open_store(void)
 {
-    const struct store_conf conf = {.url = url,
+    const struct store_conf conf = {.twice = test_twice(),
+                                    .url = url,
                                     .readers = 2,
                                     .batch = 16,
                                     .queue = 64,

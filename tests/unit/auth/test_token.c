@@ -31,7 +31,8 @@ static int setup(void **state)
     test_store_url(file, url);
     clock_fixed_init(&now, 1000000);
     const struct store_stmts sets[] = {token_stmts, audit_stmts, {own, TD_NITEMS(own)}};
-    const struct store_conf conf = {.url = url,
+    const struct store_conf conf = {.twice = test_twice(),
+                                    .url = url,
                                     .readers = 2,
                                     .batch = 16,
                                     .queue = 64,

@@ -137,7 +137,8 @@ static inline void fixture_ca(struct fixture *f)
     struct store_stmts sets[] = {ca_stmts,     client_id_stmts, ca_revoke_stmts,
                                  ca_crl_stmts, audit_stmts,     fixture_stmts};
     struct errinfo ei = {0};
-    struct store_conf sc = {.url = f->db,
+    struct store_conf sc = {.twice = test_twice(),
+                            .url = f->db,
                             .readers = 4,
                             .batch = 64,
                             .queue = 256,

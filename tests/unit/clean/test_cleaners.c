@@ -171,7 +171,8 @@ static void open_store(void)
         if (stmts[i].sql)
             sets[n++] = (struct store_stmts){&stmts[i], 1};
     sets[n++] = (struct store_stmts){&tables, 1};
-    struct store_conf conf = {.url = fx.url,
+    struct store_conf conf = {.twice = test_twice(),
+                              .url = fx.url,
                               .readers = 2,
                               .batch = 64,
                               .queue = 256,

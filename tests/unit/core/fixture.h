@@ -173,7 +173,8 @@ static FX_UNUSED void fx_open_core(struct fx *f)
 static FX_UNUSED void fx_open_store(struct fx *f)
 {
     const struct store_stmts sets[] = {core_stmts, attempt_stmts, audit_stmts};
-    struct store_conf conf = {.url = f->url,
+    struct store_conf conf = {.twice = test_twice(),
+                              .url = f->url,
                               .readers = 2,
                               .batch = 64,
                               .queue = 256,

@@ -300,7 +300,8 @@ static struct raw raw(struct fx *f)
 {
     struct raw r = {{0}, -1, -1};
     const struct store_stmts sets[] = {{&raw_sql, 1}};
-    struct store_conf conf = {.url = f->url,
+    struct store_conf conf = {.twice = test_twice(),
+                              .url = f->url,
                               .readers = 1,
                               .batch = 1,
                               .queue = 1,

@@ -229,6 +229,8 @@ static void push_retries(void **state)
 /* What an earlier run left is sent at start, also with a time that is not due. */
 static void push_leftovers(void **state)
 {
+    if (test_on_pg())
+        skip(); /* there another node's claim may live: it runs out by itself */
     struct fx *f = *state;
     push_answer(f, TD_UPSTREAM);
     fx_enrol_a(f);
@@ -319,7 +321,8 @@ static enum td_err many_job(struct tx *tx, void *ctx, struct errinfo *ei)
 static void many_devices(struct fx *f, bool want)
 {
     const struct store_stmts sets[] = {{many_sql, TD_NITEMS(many_sql)}};
-    struct store_conf conf = {.url = f->url,
+    struct store_conf conf = {.twice = test_twice(),
+                              .url = f->url,
                               .readers = 1,
                               .batch = 1,
                               .queue = 1,

@@ -88,7 +88,8 @@ static int setup(void **state)
     x->f->core = NULL;
     x->f->store = NULL;
     const struct store_stmts sets[] = {enroll_stmts, attempt_stmts, audit_stmts};
-    struct store_conf sc = {.url = x->f->url,
+    struct store_conf sc = {.twice = test_twice(),
+                            .url = x->f->url,
                             .readers = 2,
                             .batch = 64,
                             .queue = 256,
@@ -177,7 +178,7 @@ static void once(void **state)
     assert_string_equal(r.content_type, "application/x-apple-aspen-config");
     assert_string_equal(header(&r, "Cache-Control"), "no-store");
     assert_int_equal(strncmp(buf_cstr(&r.body), "signed:<?xml", 12), 0);
-    assert_int_equal(x->client_ids, 1);
+    assert_int_equal(x->client_ids, test_runs(1));
     assert_string_equal(x->client_serial, "SERIALA");
     assert_string_equal(x->client_profile, "management");
     assert_int_equal(x->client_expires, FX_NOW + 600);
@@ -186,7 +187,7 @@ static void once(void **state)
     resp_free(&r);
     expect(x, token, 410, "invitation-used");
     expect(x, token, 410, "invitation-used");
-    assert_int_equal(x->client_ids, 1);
+    assert_int_equal(x->client_ids, test_runs(1));
     struct attempt *t;
     assert_int_equal(fx_attempts(x->f, "SERIALA", &t), 2); /* the second refusal within a minute */
     assert_string_equal(t[0].source, "enroll");
@@ -282,7 +283,7 @@ static void race_for_one(void **state)
         won += r[i].status == 200;
     }
     assert_int_equal(won, 1);
-    assert_int_equal(x->client_ids, 1);
+    assert_true(x->client_ids >= 1); /* who lost a race may have run, and was undone */
 }
 
 struct end {

@@ -158,7 +158,8 @@ static void plan_sqlite(struct verdict *v, void *db)
 /* The schema, and every statement prepared: by the engine itself. */
 static void make_schema(const char *url)
 {
-    struct store_conf conf = {.url = url,
+    struct store_conf conf = {.twice = test_twice(),
+                              .url = url,
                               .readers = 1,
                               .batch = 1,
                               .queue = 1,
