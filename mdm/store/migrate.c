@@ -4,17 +4,26 @@
 #include "mdm/store/store_int.h"
 
 #define SHA256_TEXT (2 * SHA256_SIZE + 1)
+_Static_assert(SHA256_TEXT == MIGRATE_TEXT, "a digest in hexadecimal");
 
-enum { MIG_LIST, MIG_ADD, MIG_PING, MIG_MAX };
+/* The row that marks an unfinished copy: a version no program reaches, so that one too old to know
+ * of copies refuses the database as well. */
+#define COPY_VERSION 1000000
+#define COPY_NAME "unfinished-copy"
+
+enum { MIG_LIST, MIG_ADD, MIG_DROP, MIG_PING, MIG_MAX };
 
 static const struct store_stmt stmts[MIG_MAX] = {
     [MIG_LIST] = {"store.migrations",
-                  "SELECT version, name, sha256 FROM schema_migrations ORDER BY version", "",
-                  "itt"},
+                  "SELECT version, name, sha256, applied_at FROM schema_migrations"
+                  " ORDER BY version",
+                  "", "itti"},
     [MIG_ADD] = {"store.migration_add",
                  "INSERT INTO schema_migrations (version, name, sha256, applied_at)"
                  " VALUES (?1, ?2, ?3, ?4)",
                  "itti", ""},
+    [MIG_DROP] = {"store.migration_drop", "DELETE FROM schema_migrations WHERE version = ?1", "i",
+                  ""},
     [MIG_PING] = {"store.ping", "SELECT version FROM schema_migrations WHERE version = ?1", "i",
                   "i"},
 };
@@ -73,26 +82,75 @@ static enum td_err check_row(struct progress *p, const struct cur *c, struct err
     return TD_OK;
 }
 
-/* Counts the migrations applied; TD_STATE when they are not ours. */
-static enum td_err check(struct tx *tx, void *ctx, struct errinfo *ei)
+/* One row: a migration, or the mark of an unfinished copy. */
+static enum td_err look_row(struct progress *p, struct migrate_state *st, const struct cur *c,
+                            struct errinfo *ei)
 {
-    struct progress *p = ctx;
-    p->applied = 0;
-    bool exists;
-    TD_TRY(tx->ops->schema_exists(tx->conn, &exists, ei));
-    if (!exists)
+    if (cur_int(c, 0) == COPY_VERSION && span_eq_str(cur_span(c, 1), COPY_NAME)) {
+        struct span id = cur_span(c, 2);
+        snprintf(st->copy, sizeof st->copy, "%.*s", (int)id.n, (const char *)id.p);
         return TD_OK;
-    struct cur c;
-    TD_TRY(tx_query(tx, &stmts[MIG_LIST], NULL, 0, &c, ei));
+    }
+    TD_TRY(check_row(p, c, ei));
+    struct span name = cur_span(c, 1), sum = cur_span(c, 2);
+    char row[400];
+    uint8_t id[SHA256_SIZE];
+    int n = snprintf(row, sizeof row, "%s %lld %.*s %.*s %lld", st->id, (long long)cur_int(c, 0),
+                     (int)name.n, (const char *)name.p, (int)sum.n, (const char *)sum.p,
+                     (long long)cur_int(c, 3));
+    digest_sha256(span_of(row, n < (int)sizeof row ? (size_t)n : sizeof row - 1), id);
+    hex_enc(SPAN_ARR(id), st->id);
+    return TD_OK;
+}
+
+enum td_err migrate_look(struct tx *tx, const struct migration *list, size_t n,
+                         struct migrate_state *ret, struct errinfo *ei)
+{
+    struct progress p = {.list = list, .n = n};
+    struct migrate_state st = {0};
+    bool exists = false;
+    TD_TRY(tx->ops->schema_exists(tx->conn, &exists, ei));
+    struct cur c = {0};
+    if (exists)
+        TD_TRY(tx_query(tx, &stmts[MIG_LIST], NULL, 0, &c, ei));
     enum td_err e;
     while ((e = cur_next(&c, ei)) == TD_OK) {
-        e = check_row(p, &c, ei);
+        e = look_row(&p, &st, &c, ei);
         if (e != TD_OK) {
             cur_end(&c);
             return e;
         }
     }
-    return e == TD_NOTFOUND ? TD_OK : e;
+    if (e != TD_NOTFOUND)
+        return e;
+    st.applied = p.applied;
+    *ret = st;
+    return TD_OK;
+}
+
+enum td_err migrate_mark(struct tx *tx, const char *id, int64_t now, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[MIG_ADD],
+                   SV_LIST(SV_INT(COPY_VERSION), SV_TEXT(COPY_NAME), SV_TEXT(id), SV_INT(now)),
+                   NULL, ei);
+}
+
+enum td_err migrate_unmark(struct tx *tx, struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[MIG_DROP], SV_LIST(SV_INT(COPY_VERSION)), NULL, ei);
+}
+
+/* Counts the migrations applied; TD_STATE when they are not ours, or not whole. */
+static enum td_err check(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct progress *p = ctx;
+    struct migrate_state st;
+    TD_TRY(migrate_look(tx, p->list, p->n, &st, ei));
+    if (st.copy[0])
+        return err_set(ei, TD_STATE,
+                       "the database is an unfinished copy: testudo db migrate goes on with it");
+    p->applied = st.applied;
+    return TD_OK;
 }
 
 /* Applies the next migration; TD_NOTFOUND when there is none. Another process may have been faster

@@ -540,6 +540,7 @@ const struct engine_ops store_pg = {
     .writers = 4,
     .batch_max = 32,
     .remote = true,
+    .admin = &pg_admin,
     .open = pgx_open,
     .close = pgx_close,
     .conn_open = pgx_conn_open,

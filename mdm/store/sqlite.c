@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mdm/store/lock.h"
 #include "mdm/store/store_int.h"
 
 #define BUSY_MS 5000
@@ -16,6 +17,7 @@ struct engine {
     char path[PATH_SIZE];
     size_t nstmts;
     bool sync_full;
+    int lock;
 };
 
 /* A prepared statement, and the cursor over it. */
@@ -119,12 +121,18 @@ static enum td_err sq_open(const struct store_conf *conf, const char *where, siz
     memcpy(e->path, where, n + 1);
     e->nstmts = nstmts;
     e->sync_full = conf->sync_full;
+    enum td_err err = lock_take(where, conf->use, &e->lock, ei);
+    if (err != TD_OK) {
+        free(e);
+        return err;
+    }
     *ret = e;
     return TD_OK;
 }
 
 static void sq_close(struct engine *e)
 {
+    lock_release(e->lock);
     free(e);
 }
 
@@ -501,8 +509,9 @@ static enum td_err sq_schema_exists(struct conn *c, bool *ret, struct errinfo *e
 }
 
 const struct engine_ops store_sqlite = {
-    .scheme = "sqlite:",
+    .scheme = STORE_SQLITE_SCHEME,
     .writers = 1,
+    .admin = &sqlite_admin,
     .open = sq_open,
     .close = sq_close,
     .conn_open = sq_conn_open,

@@ -365,8 +365,7 @@ static void locks_init(struct store *s)
     pthread_condattr_destroy(&attr);
 }
 
-/* The engine whose scheme an url begins with, NULL for none; *where is what stands behind it. */
-static const struct engine_ops *engine_find(const char *url, const char **where)
+const struct engine_ops *store_engine_find(const char *url, const char **where, struct errinfo *ei)
 {
     for (size_t i = 0; i < TD_NITEMS(engines); i++) {
         size_t n = strlen(engines[i]->scheme);
@@ -375,6 +374,8 @@ static const struct engine_ops *engine_find(const char *url, const char **where)
             return engines[i];
         }
     }
+    (void)err_set(ei, TD_INVAL,
+                  "no storage engine for this url (sqlite:/path/to/file, postgres://...)");
     return NULL;
 }
 
@@ -427,10 +428,9 @@ enum td_err store_open_with(const struct store_conf *conf, const struct migratio
                             struct store **ret, struct errinfo *ei)
 {
     const char *where = NULL;
-    const struct engine_ops *ops = engine_find(conf->url, &where);
+    const struct engine_ops *ops = store_engine_find(conf->url, &where, ei);
     if (!ops)
-        return err_set(ei, TD_INVAL,
-                       "no storage engine for this url (sqlite:/path/to/file, postgres://...)");
+        return TD_INVAL;
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return TD_NOMEM;

@@ -32,12 +32,22 @@ struct store_stmts {
     size_t n;
 };
 
+/* Who else may have the database open. Only an engine whose database is a file asks; it keeps its
+ * locks in PATH.lock. */
+enum store_use {
+    STORE_SHARED, /* anybody, but not one that wants to be alone */
+    STORE_SERVE,  /* one server at a time */
+    STORE_ALONE,  /* nobody else: the file is about to be replaced or must stand still */
+    STORE_NOLOCK  /* no lock and no file for it: reads alone, or a file nobody else knows */
+};
+
 struct store_conf {
-    const char *url;  /* "sqlite:/path/to/file", "postgres://user@host1,host2/db?..." (libpq) */
-    unsigned readers; /* reading connections */
-    unsigned writers; /* writing connections; 0: as many as are of use to the engine */
-    unsigned batch;   /* most jobs in one commit */
-    unsigned queue;   /* most jobs waiting: beyond it TD_BUSY */
+    const char *url;    /* "sqlite:/path/to/file", "postgres://user@host1,host2/db?..." (libpq) */
+    enum store_use use; /* TD_STATE when somebody else's use stands against it */
+    unsigned readers;   /* reading connections */
+    unsigned writers;   /* writing connections; 0: as many as are of use to the engine */
+    unsigned batch;     /* most jobs in one commit */
+    unsigned queue;     /* most jobs waiting: beyond it TD_BUSY */
     unsigned read_wait_ms; /* most wait for a reading connection; 0 means 5000 */
     bool sync_full;        /* synchronous=FULL; false only in throw-away tests */
     bool twice;            /* for tests: each write job runs, is undone, and runs again */

@@ -36,11 +36,28 @@ enum txn_fate {
     TXN_RACED   /* lost to another transaction: every job may run again and succeed */
 };
 
+/* What the tools ask of an engine beside the rooms' statements (schema.h, copy.h, check.h). */
+struct engine_admin {
+    /* A row for each column of each table of ours, ordered by both names, bytewise: table, column,
+     * its letter (upper case where NULL may stand, '?' for a type that is none of ours), its place
+     * in the primary key or 0, and 1 for an @ID@. schema_migrations is not listed. */
+    struct store_stmt columns;
+    /* (table, column) of an @ID@ -> the last value given out, NULL when none was. */
+    struct store_stmt seq_get;
+    /* Script that lets it go on behind @VALUE@: @TABLE@ and @COLUMN@ name it. */
+    const char *seq_set;
+    /* Script at the beginning of a transaction that may take long, or NULL. */
+    const char *patient;
+    /* What the engine itself finds wrong: no parameters, a line of text for each finding. */
+    struct store_stmts checks;
+};
+
 struct engine_ops {
     const char *scheme; /* what an url begins with */
     unsigned writers;   /* writing connections of use at a time */
     unsigned batch_max; /* most jobs that gain by sharing a transaction; 0: no limit of its own */
     bool remote;        /* a statement may wait for the network */
+    const struct engine_admin *admin;
 
     /* `nstmts` is how many statements a connection has to hold. Nothing is opened yet. */
     enum td_err (*open)(const struct store_conf *conf, const char *where, size_t nstmts,
@@ -88,7 +105,14 @@ struct engine_ops {
     bool (*lead)(struct engine *e, enum store_job job);
 };
 
+#define STORE_SQLITE_SCHEME "sqlite:"
+
 extern const struct engine_ops store_sqlite, store_pg;
+extern const struct engine_admin sqlite_admin, pg_admin;
+
+/* The engine of an url and what stands behind its scheme. NULL, with words for TD_INVAL in *ei,
+ * when there is none. */
+const struct engine_ops *store_engine_find(const char *url, const char **where, struct errinfo *ei);
 
 /* --- statements ------------------------------------------------------------------------------ */
 
@@ -151,10 +175,34 @@ struct store_word {
 };
 void migrate_dialect(struct span sql, const struct store_word *words, size_t n, struct buf *out);
 
+#define MIGRATE_TEXT 65 /* a SHA-256 in hexadecimal, with its NUL */
+
+/* What the table of migrations tells of a database. */
+struct migrate_state {
+    size_t applied;          /* of the list: 0 .. n */
+    char id[MIGRATE_TEXT];   /* digest of the table: tells one database from another */
+    char copy[MIGRATE_TEXT]; /* id of the database this one is an unfinished copy of, or "" */
+};
+
+/* Reads it, inside a transaction. TD_STATE as migrate_run, but an unfinished copy is fine here. */
+enum td_err migrate_look(struct tx *tx, const struct migration *list, size_t n,
+                         struct migrate_state *ret, struct errinfo *ei);
+
+/* Marks the database as an unfinished copy of the one with that id, so that nobody opens it, or
+ * takes the mark off. Inside a write transaction. */
+enum td_err migrate_mark(struct tx *tx, const char *id, int64_t now, struct errinfo *ei);
+enum td_err migrate_unmark(struct tx *tx, struct errinfo *ei);
+
 /* store_open with other migrations: for tests. */
 TD_NODISCARD enum td_err store_open_with(const struct store_conf *conf,
                                          const struct migration *list, size_t n, struct store **ret,
                                          struct errinfo *ei);
+
+/* store_copy (copy.h) with other migrations: for tests. */
+struct store_progress;
+TD_NODISCARD enum td_err copy_run(const struct store_conf *from, const struct store_conf *to,
+                                  const struct migration *list, size_t n,
+                                  const struct store_progress *progress, struct errinfo *ei);
 
 /* Writes that wait now. */
 unsigned store_queued(struct store *s);

@@ -130,7 +130,7 @@ static enum td_err first_token(const struct settings *s, const char *file, struc
     struct store *store;
     int64_t n = 0;
     char id[RNG_ID_SIZE], text[TOKEN_TEXT_SIZE] = "";
-    TD_TRY(server_open_store(s, &store, ei));
+    TD_TRY(server_open_store(s, STORE_SHARED, &store, ei));
     enum td_err e = store_read(store, count_tokens, &n, ei);
     if (e == TD_OK && n == 0)
         e = token_create(store, &clock_system, &rng_system, "first administrator", "admin", 0,
@@ -262,7 +262,7 @@ int init_token(const struct settings *s, const char *name, const char *scopes)
     char id[RNG_ID_SIZE], text[TOKEN_TEXT_SIZE];
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
-        e = server_open_store(s, &store, &ei);
+        e = server_open_store(s, STORE_SHARED, &store, &ei);
     if (e != TD_OK)
         return fail(e, &ei);
     e = token_create(store, &clock_system, &rng_system, name, scopes, 0, "testudo token create", id,

@@ -4,6 +4,7 @@
 
 #include "mdm/base/limits.h"
 #include "mdm/base/log.h"
+#include "web/server/db_words.h"
 #include "web/server/init.h"
 #include "web/server/notify.h"
 #include "web/server/server.h"
@@ -198,6 +199,22 @@ static int token(struct invocation *in)
     return 2;
 }
 
+static int db(struct invocation *in)
+{
+    struct errinfo ei = {0};
+    struct settings conf;
+    struct db_words w;
+    if (!db_words_parse(&in->argc, in->argv, &w))
+        return DB_USAGE;
+    arena_auto a;
+    arena_init(&a, SETTINGS_ARENA);
+    enum td_err e = load(in, &a, &conf, &ei);
+    if (e == TD_OK)
+        return db_words_run(&conf, &w);
+    (void)fail(e, &ei);
+    return DB_CANNOT;
+}
+
 static int init(struct invocation *in)
 {
     return init_main(in->argc, in->argv, in->env);
@@ -220,6 +237,7 @@ static const struct {
     {"config", config, "check | show | limits   look at the configuration"},
     {"tls", tls, "renew   a fresh server certificate from our CA"},
     {"token", token, "create NAME \"SCOPE ...\"   a further API token"},
+    {"db", db, "backup FILE | restore FILE | check | migrate --to URL   look after the database"},
     {"version", version, "print the version"},
 };
 

@@ -55,12 +55,14 @@ size_t server_stmts(struct store_stmts *out, size_t n)
     return TD_NITEMS(stmt_sets);
 }
 
-enum td_err server_open_store(const struct settings *s, struct store **ret, struct errinfo *ei)
+enum td_err server_open_store(const struct settings *s, enum store_use use, struct store **ret,
+                              struct errinfo *ei)
 {
     struct store_stmts sets[TD_NITEMS(stmt_sets)];
     server_stmts(sets, TD_NITEMS(sets));
     const struct store_conf conf = {
         .url = s->store_url,
+        .use = use,
         .readers = (unsigned)s->store_readers,
         .writers = (unsigned)s->store_writers,
         .batch = (unsigned)s->store_batch,
@@ -280,7 +282,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(signer_client_ready(s->signer, ei));
     TD_TRY(bind_identity_load(&s->identity, &s->conf, ei));
     TD_TRY(load_roots(s, ei));
-    TD_TRY(server_open_store(&s->conf, &s->store, ei));
+    TD_TRY(server_open_store(&s->conf, STORE_SERVE, &s->store, ei));
     TD_TRY(open_ca(s, ei));
     TD_TRY(open_acme(s, ei));
     TD_TRY(open_core(s, ei));

@@ -23,9 +23,10 @@ void server_stop(struct server *s);
 TD_NODISCARD enum td_err server_signer_path(const struct settings *s, char *out, size_t n,
                                             struct errinfo *ei);
 
-/* Opens the store of these settings with every statement set. */
-TD_NODISCARD enum td_err server_open_store(const struct settings *s, struct store **ret,
-                                           struct errinfo *ei);
+/* Opens the store of these settings with every statement set: STORE_SERVE for the server itself,
+ * STORE_SHARED for a word beside it. */
+TD_NODISCARD enum td_err server_open_store(const struct settings *s, enum store_use use,
+                                           struct store **ret, struct errinfo *ei);
 
 /* Copies the statement sets of all rooms to out[n], as many as fit; how many there are. */
 size_t server_stmts(struct store_stmts *out, size_t n);
