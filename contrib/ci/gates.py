@@ -30,6 +30,7 @@ VENDORS = {
     r"seccomp\.h": r"acme/signer/sandbox\.c",
     r"ini\.h": r"mdm/base/conf\.c",
     r"openssl/.*": r"mdm/crypt/\w+\.[ch]",
+    r"(nettle/.*|gmp\.h)": r"mdm/crypt/p384\.c",
     r"nghttp2/.*": r"apns/h2\.c",
 }
 

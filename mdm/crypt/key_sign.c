@@ -1,6 +1,7 @@
 /* Signatures made and checked. */
 #include "mdm/crypt/der_int.h"
 #include "mdm/crypt/key_int.h"
+#include "mdm/crypt/p384.h"
 
 #include <openssl/err.h>
 #include <openssl/rsa.h>
@@ -99,10 +100,13 @@ enum td_err key_verify(const struct key *k, enum digest_alg alg, struct span dat
         return err_set(ei, TD_UNSUPPORTED, "verifying with this type of key");
     if (sig.n == 0 || sig.n > SIG_MAX)
         return err_set(ei, TD_CRYPTO, "signature of %zu bytes", sig.n);
+    uint8_t md[DIGEST_SIZE_MAX];
     if (k->type == KEY_ED25519) {
         ok = ed25519_verify(k, data, sig);
+    } else if (k->type == KEY_P384) {
+        digest(alg, data, md);
+        ok = p384_verify(key_bits_octets(k), span_of(md, digest_size(alg)), sig);
     } else {
-        uint8_t md[DIGEST_SIZE_MAX];
         digest(alg, data, md);
         pctx_auto *ctx = op_ctx(k, KEY_OP_VERIFY, alg);
         if (!ctx) /* never the signature's fault */
@@ -142,11 +146,15 @@ static size_t sig_der(struct span r, struct span s, uint8_t out[static 3 + 2 * (
     return n;
 }
 
-static bool verify_rs(EVP_PKEY_CTX *ctx, const uint8_t *md, size_t nmd, struct span sig, size_t nr)
+/* R and S side by side, R of nr bytes. ctx is NULL for P-384. */
+static bool verify_rs(const struct key *k, EVP_PKEY_CTX *ctx, struct span md, struct span sig,
+                      size_t nr)
 {
     uint8_t der[3 + 2 * (2 + 67)];
     size_t n = sig_der(span_sub(sig, 0, nr), span_sub(sig, nr, sig.n - nr), der);
-    return EVP_PKEY_verify(ctx, der, n, md, nmd) == 1;
+    if (!ctx)
+        return p384_verify(key_bits_octets(k), md, span_of(der, n));
+    return EVP_PKEY_verify(ctx, der, n, md.p, md.n) == 1;
 }
 
 enum td_err key_verify_jws_ecdsa(const struct key *k, enum digest_alg alg, struct span data,
@@ -160,12 +168,13 @@ enum td_err key_verify_jws_ecdsa(const struct key *k, enum digest_alg alg, struc
         return err_set(ei, TD_CRYPTO, "JWS signature of %zu bytes", sig.n);
     uint8_t md[DIGEST_SIZE_MAX];
     digest(alg, data, md);
-    pctx_auto *ctx = op_ctx(k, KEY_OP_VERIFY, alg);
-    if (!ctx)
+    bool nettle = k->type == KEY_P384;
+    pctx_auto *ctx = nettle ? NULL : op_ctx(k, KEY_OP_VERIFY, alg);
+    if (!ctx && !nettle)
         return crypt_fail(ei, TD_NOMEM, "verifying");
     /* The full size leaves one split; 60 bytes leave five (R of 28 to 32). */
     for (size_t nr = sig.n - c->size; nr <= c->size; nr++) {
-        if (verify_rs(ctx, md, digest_size(alg), sig, nr)) {
+        if (verify_rs(k, ctx, span_of(md, digest_size(alg)), sig, nr)) {
             ERR_clear_error(); /* of the splits that failed */
             return TD_OK;
         }
