@@ -183,7 +183,7 @@ class Behaviours(unittest.TestCase):
         self.refused(d.checkin("CheckOut"), 403, "cert-not-pinned")
         certs = self.server.certificates(d.serial)
         self.assertEqual(sorted((c["status"], c.get("reason")) for c in certs),
-                         [("good", None), ("revoked", 4)])
+                         [("good", None), ("revoked", "superseded")])
         self.assertEqual(new.enrollment["state"], "enrolled")
 
     def test_token_refresh_is_no_enrolment(self):

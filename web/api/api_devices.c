@@ -1,6 +1,7 @@
 /* /api/v1/devices: what a device is, holds, proved and tried. */
 #include "mdm/base/limits.h"
 #include "mdm/store/attempts.h"
+#include "web/api/api_certificates.h"
 #include "web/api/api_int.h"
 #include "web/api/api_sql.h"
 #include "web/api/api_util.h"
@@ -112,31 +113,6 @@ static enum td_err certs_tx(struct tx *tx, void *ctx, struct errinfo *ei)
     return ca_records_of(tx, j->serial, LIMIT_PAGE_MAX, j->a, &j->list, &j->n, ei);
 }
 
-static enum td_err write_certificate(struct json_w *w, const struct ca_record *r,
-                                     struct errinfo *ei)
-{
-    cert_auto *cert = NULL;
-    buf_auto pem;
-    buf_init(&pem, 65536);
-    TD_TRY(cert_parse(r->der, &cert, ei));
-    TD_TRY(cert_to_pem(cert, &pem));
-    json_open(w);
-    api_hex(w, "serial", r->serial);
-    json_kv_str(w, "status", r->revoked ? "revoked" : "good");
-    json_kv_str(w, "profile", r->profile);
-    json_kv_str(w, "purpose", r->purpose);
-    json_kv_time(w, "not_before", r->not_before);
-    json_kv_time(w, "not_after", r->not_after);
-    json_kv_time(w, "revoked_at", r->revoked ? r->revoked_at : 0);
-    if (r->revoked)
-        json_kv_int(w, "reason", r->reason);
-    api_hex(w, "sha256", SPAN_ARR(r->sha256));
-    json_kv_str(w, "evidence_id", r->evidence_id);
-    json_kv_span(w, "pem", buf_view(&pem));
-    json_close(w);
-    return TD_OK;
-}
-
 API_HANDLER(device_certificates)
 {
     struct api *api = req->ctx;
@@ -148,7 +124,7 @@ API_HANDLER(device_certificates)
     json_open(&w);
     json_array_key(&w, "certificates");
     for (size_t i = 0; i < j.n; i++)
-        TD_TRY(write_certificate(&w, &j.list[i], ei));
+        TD_TRY(api_certificate_write(&w, &j.list[i], true, ei));
     json_array_end(&w);
     json_close(&w);
     return api_done(resp, 200);

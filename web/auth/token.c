@@ -28,16 +28,9 @@ const struct store_stmts token_stmts = {stmts, TD_NITEMS(stmts)};
 
 /* Every scope a token may carry; a route's scope is one of these too. */
 static const char *const known_scopes[] = {
-    "admin",
-    "inventory:read",
-    "inventory:write",
-    "devices:read",
-    "commands:read",
-    "commands:write",
-    "invitations",
-    "tokens",
-    "audit:read",
-    "metrics:read",
+    "admin",         "inventory:read", "inventory:write",   "devices:read",
+    "commands:read", "commands:write", "invitations",       "tokens",
+    "audit:read",    "metrics:read",   "certificates:read", "certificates:write",
     "eab",
 };
 

@@ -4,6 +4,7 @@
 
 #include "mdm/base/limits.h"
 #include "mdm/base/log.h"
+#include "web/server/cert_words.h"
 #include "web/server/db_words.h"
 #include "web/server/init.h"
 #include "web/server/notify.h"
@@ -215,6 +216,17 @@ static int db(struct invocation *in)
     return DB_CANNOT;
 }
 
+static int cert_with(const struct invocation *in, const struct settings *conf, char **words)
+{
+    return cert_words(conf, (int)(in->argv - words), words);
+}
+
+static int cert(struct invocation *in)
+{
+    int n = cert_words_first(in->argc, in->argv);
+    return n > 0 ? with_settings(in, n, cert_with) : cert_words(NULL, 0, in->argv);
+}
+
 static int init(struct invocation *in)
 {
     return init_main(in->argc, in->argv, in->env);
@@ -238,6 +250,7 @@ static const struct {
     {"tls", tls, "renew   a fresh server certificate from our CA"},
     {"token", token, "create NAME \"SCOPE ...\"   a further API token"},
     {"db", db, "backup FILE | restore FILE | check | migrate --to URL   look after the database"},
+    {"cert", cert, "list | show | revoke | hold | release   certificates and their status"},
     {"version", version, "print the version"},
 };
 

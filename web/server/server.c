@@ -5,6 +5,7 @@
 #include "acme/ca/clean.h"
 #include "acme/ca/client_id.h"
 #include "acme/ca/crl.h"
+#include "acme/ca/crl_export.h"
 #include "apns/record.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
@@ -39,6 +40,7 @@ struct server {
     struct device_web device;
     struct status status;
     struct clean *clean;
+    struct crl_export *crl_export;
     struct http *http;
 };
 
@@ -273,6 +275,15 @@ static void fill_views(struct server *s)
     };
 }
 
+static enum td_err open_export(struct server *s, struct errinfo *ei)
+{
+    const struct crl_export_conf conf = {.ca = s->ca,
+                                         .path = s->conf.ca_crl_export,
+                                         .hook = s->conf.ca_crl_hook,
+                                         .hook_timeout = s->conf.ca_crl_hook_timeout};
+    return *conf.path ? crl_export_start(&conf, &s->crl_export, ei) : TD_OK;
+}
+
 static enum td_err open_all(struct server *s, struct errinfo *ei)
 {
     char signer[4096];
@@ -291,6 +302,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     fill_views(s);
     const struct clean_conf clean = {s->store, &s->conf, &clock_system, 0};
     TD_TRY(clean_start(&clean, &s->clean, ei));
+    TD_TRY(open_export(s, ei));
     return open_http(s, ei);
 }
 
@@ -324,6 +336,7 @@ void server_stop(struct server *s)
     if (!s)
         return;
     http_stop(s->http);
+    crl_export_stop(s->crl_export);
     clean_stop(s->clean);
     enroll_close(s->enroll);
     acme_close(s->acme);

@@ -1,5 +1,7 @@
 #include "web/server/settings.h"
 
+#include "acme/ca/crl_export.h"
+
 #define AT(member) offsetof(struct settings, member)
 #define STR(s, k, m, d, text)                                                                      \
     {                                                                                              \
@@ -71,6 +73,17 @@ static const struct conf_key keys[] = {
     STR("ca", "passphrase_file", ca_passphrase_file, "",
         "file with the passphrase of the CA keys (a systemd credential); empty = not encrypted"),
     STR("ca", "signer", ca_signer, "", "path of testudo-signer; empty = beside testudo"),
+    STR("ca", "crl_export", ca_crl_export, "",
+        "file for programs that read CRLs from one, written anew within a second of a change; "
+        ".pem: "
+        "the complete CRLs of all CAs of the chain, another ending: the active CA's as DER; empty "
+        "= "
+        "off"),
+    STR("ca", "crl_hook", ca_crl_hook, "",
+        "program (absolute path) and arguments to run behind each write of crl_export, without a "
+        "shell"),
+    NUM("ca", "crl_hook_timeout", CONF_DURATION, ca_crl_hook_timeout, "30s", 1, 3600,
+        "a hook that takes longer is killed"),
     NUM("acme", "order_ttl", CONF_DURATION, acme_order_ttl, "1h", 60, 30 * DAY,
         "life of an order that is not finished"),
     NUM("acme", "nonce_ttl", CONF_DURATION, acme_nonce_ttl, "15m", 600, DAY,
@@ -166,6 +179,7 @@ enum td_err settings_load(const char *file, char *const *env, int nflags, char *
     TD_TRY(check_url("public_url", s.public_url, "https://", ei));
     TD_TRY(check_url("device_url", s.device_url, "https://", ei));
     TD_TRY(check_url("status_url", s.status_url, "http://", ei));
+    TD_TRY(crl_export_check(s.ca_crl_export, s.ca_crl_hook, ei));
     TD_TRY(derive(&s.store_url, a, "sqlite:", s.data_dir, "/testudo.db"));
     TD_TRY(derive(&s.ca_dir, a, "", s.data_dir, "/ca"));
     TD_TRY(derive(&s.tls_cert, a, "", s.data_dir, "/tls/server.crt"));

@@ -13,7 +13,8 @@ struct settings {
     const char *store_url;
     int64_t store_readers, store_writers, store_batch;
     bool store_sync_full;
-    const char *ca_dir, *ca_passphrase_file, *ca_signer;
+    const char *ca_dir, *ca_passphrase_file, *ca_signer, *ca_crl_export, *ca_crl_hook;
+    int64_t ca_crl_hook_timeout;
     int64_t acme_order_ttl, acme_nonce_ttl;
     const char *acme_extra_roots, *acme_formats, *acme_terms, *acme_website;
     int64_t acme_idle_accounts, acme_device_orders, acme_device_failures, acme_account_orders;
