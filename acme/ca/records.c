@@ -115,7 +115,7 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_reco
         .der = cur_span_dup(c, 6, a),
         .not_before = cur_int(c, 7),
         .not_after = cur_int(c, 8),
-        .state = (enum ca_state)cur_int(c, 9),
+        .state = ca_state_of(cur_int(c, 9)),
         .revoked = cur_int(c, 9) != CA_GOOD,
         .revoked_at = cur_is_null(c, 10) ? 0 : cur_int(c, 10),
         .reason = cur_is_null(c, 11) ? -1 : (int)cur_int(c, 11),

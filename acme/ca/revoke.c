@@ -153,7 +153,7 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct row *re
         .purpose = cur_dup(c, 2, a),
         .issuer = cur_span_dup(c, 3, a),
         .shard = cur_int(c, 4),
-        .state = (enum ca_state)cur_int(c, 5),
+        .state = ca_state_of(cur_int(c, 5)),
         .reason = cur_is_null(c, 6) ? -1 : (int)cur_int(c, 6),
         .rev = cur_int(c, 7),
     };
@@ -296,7 +296,7 @@ static enum td_err rows_of(struct tx *tx, const char *device, enum ca_act act, s
                     ei));
     enum td_err e;
     while ((e = cur_next(&c, ei)) == TD_OK) {
-        if ((enum ca_state)cur_int(&c, 5) == CA_REVOKED)
+        if (ca_state_of(cur_int(&c, 5)) == CA_REVOKED)
             continue;
         e = add_row(ret, &c, a, ei);
         if (e != TD_OK)

@@ -10,6 +10,12 @@ extern const struct store_stmts ca_revoke_stmts;
 /* certificates.status */
 enum ca_state { CA_GOOD, CA_REVOKED, CA_HELD };
 
+/* From the column; what is none of them reads as revoked. */
+static inline enum ca_state ca_state_of(int64_t v)
+{
+    return v == CA_GOOD ? CA_GOOD : v == CA_HELD ? CA_HELD : CA_REVOKED;
+}
+
 /* "good", "revoked", "held". */
 const char *ca_state_name(enum ca_state s);
 bool ca_state_parse(struct span name, enum ca_state *ret);

@@ -252,7 +252,7 @@ int cert_words(const struct settings *conf, int argc, char **argv)
     log_setup(LOG_WARN, LOG_FORMAT_LOGFMT, 2);
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
-        e = server_open_store(conf, &s, &ei);
+        e = server_open_store(conf, STORE_SHARED, &s, &ei);
     if (e == TD_OK)
         e = list ? list_all(s, &a, &ei) : one(s, &a, v, &ei);
     store_close(s);
