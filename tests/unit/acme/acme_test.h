@@ -166,8 +166,11 @@ static inline struct acme_conf world_conf(struct world *w)
                               .nonce_ttl = 600,
                               .keep_issued = 30 * FAKE_DAY,
                               .idle_accounts = 1000000,
-                              .ops = {w, world_listed}};
+                              .ops = {.ctx = w, .device_listed = world_listed}};
 }
+
+/* Statements of a test's own. */
+static struct store_stmts world_more_stmts;
 
 static inline int world_setup(void **state)
 {
@@ -183,8 +186,8 @@ static inline int world_setup(void **state)
     char file[80];
     snprintf(file, sizeof file, "%.60s/db", w->dir);
     test_store_url(file, w->db);
-    struct store_stmts sets[] = {acme_stmts,      ca_stmts,      ca_revoke_stmts,
-                                 client_id_stmts, attempt_stmts, audit_stmts};
+    struct store_stmts sets[] = {acme_stmts,    ca_stmts,    ca_revoke_stmts, client_id_stmts,
+                                 attempt_stmts, audit_stmts, world_more_stmts};
     struct store_conf sc = {.twice = test_twice(),
                             .url = w->db,
                             .readers = 4,

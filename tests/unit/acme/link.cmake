@@ -1,0 +1,5 @@
+set(TD_LINK "")
+if(name STREQUAL "test_acme_growth")
+    add_test(NAME test_acme_growth_100000 COMMAND test_acme_growth 100)
+    set_tests_properties(test_acme_growth_100000 PROPERTIES LABELS torture TIMEOUT 900)
+endif()
