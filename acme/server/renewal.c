@@ -12,7 +12,7 @@ struct acme_window acme_renewal_window(const struct ca_record *r, const struct a
 {
     int64_t life = r->not_after - r->not_before;
     struct acme_window w;
-    if (r->revoked) {
+    if (r->state == CA_REVOKED) {
         w.end = (r->revoked_at < now ? r->revoked_at : now) - 1;
         w.start = w.end - HOUR;
         return w;

@@ -8,7 +8,8 @@
 enum td_err acme_renewal_info(const struct req *r, struct resp *resp, struct errinfo *ei);
 
 /* When a certificate should be renewed: from the profile's part of its life (two thirds) to half of
- * what is left then. Of a revoked one: an hour that is over. start < end always. */
+ * what is left then. Of a revoked one (not of one on hold): an hour
+ * that is over. start < end always. */
 struct acme_window {
     int64_t start, end;
 };

@@ -1,5 +1,6 @@
 #include "acme/server/revoke.h"
 
+#include "acme/ca/revoke.h"
 #include "acme/server/account.h"
 #include "acme/server/call.h"
 #include "acme/server/problem.h"
@@ -7,12 +8,8 @@
 #include "acme/server/stmts.h"
 #include "acme/server/url.h"
 #include "mdm/base/b64.h"
-#include "mdm/base/limits.h"
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
-#include "mdm/store/audit.h"
-
-#include <stdio.h>
 
 struct ask {
     struct acme_call *c;
@@ -21,7 +18,7 @@ struct ask {
     char txn[RNG_ID_SIZE];
     bool proven; /* signed by the certificate's own key */
     struct ca_record rec;
-    int64_t revoked;
+    bool revoked;
 };
 
 /* RFC 5280 section 5.3.1. cACompromise, holds and what is for CRLs alone are not a subscriber's to
@@ -106,28 +103,36 @@ static enum td_err may_revoke(struct tx *tx, const struct ask *q, struct errinfo
 
 /* --- the transaction -------------------------------------------------------------------------- */
 
-/* The one place that tells the CA. */
+static enum td_err already(struct errinfo *ei)
+{
+    return acme_refuse(ei, TD_INVAL, "alreadyRevoked", "already-revoked",
+                       "the certificate is revoked already");
+}
+
+/* The one place that tells the CA, which writes the audit trail. One on hold can be revoked. */
 static enum td_err revoke(struct tx *tx, struct ask *q, struct errinfo *ei)
 {
-    char detail[64];
     const char *actor = q->c->account_id ? arena_printf(q->c->arena, "acme:%s", q->c->account_id)
                                          : "acme:certificate-key";
+    struct ca_change change = {.act = CA_ACT_REVOKE,
+                               .reason = q->reason,
+                               .if_match = CA_IF_ANY,
+                               .now = q->c->now,
+                               .actor = actor,
+                               .txn = q->txn};
     if (!actor)
         return err_set(ei, TD_NOMEM, "revocation");
-    TD_TRY(ca_revoke_one(tx, q->sha256, q->reason, q->c->now, &q->revoked, ei));
-    if (q->revoked != 1)
-        return acme_refuse(ei, TD_INVAL, "alreadyRevoked", "already-revoked",
-                           "the certificate is revoked already");
-    snprintf(detail, sizeof detail, "certificates=1 reason=%d", q->reason);
-    return audit_add(tx, q->c->now, q->txn, actor, "certificates.revoke", q->rec.device_serial,
-                     detail, ei);
+    enum td_err e = ca_change_one(tx, q->rec.serial, &change, &q->revoked, ei);
+    if (e == TD_STATE || (e == TD_OK && !q->revoked))
+        return already(ei);
+    return e;
 }
 
 static enum td_err job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct ask *q = ctx;
     q->rec = (struct ca_record){0};
-    q->revoked = 0;
+    q->revoked = false;
     enum td_err e = ca_record_by_hash(tx, q->sha256, q->c->arena, &q->rec, ei);
     if (e == TD_NOTFOUND)
         return acme_refuse(ei, e, "malformed", "certificate-unknown",
@@ -153,7 +158,7 @@ enum td_err acme_revoke(const struct req *r, struct resp *resp, struct errinfo *
         return q.rec.device_serial ? acme_record_refusal(&c, q.rec.device_serial, NULL, e, &why)
                                    : e;
     }
-    metrics_add(METRIC_CERTS_REVOKED, q.revoked);
+    metrics_add(METRIC_CERTS_REVOKED, 1);
     log_ev(LOG_INFO, "acme.revoked", KV("serial", q.rec.device_serial));
     resp->status = 200;
     return TD_OK;

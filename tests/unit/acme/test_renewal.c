@@ -30,10 +30,16 @@ static void windows(void **state)
     r.not_after = 1001; /* a second's life still has a window */
     w = acme_renewal_window(&r, &p, 1500);
     assert_true(w.start < w.end);
-    r = (struct ca_record){
-        .not_before = 1000, .not_after = 90000, .revoked = true, .revoked_at = 50000};
+    r = (struct ca_record){.not_before = 1000,
+                           .not_after = 90000,
+                           .revoked = true,
+                           .state = CA_REVOKED,
+                           .revoked_at = 50000};
     w = acme_renewal_window(&r, &p, 60000);
     assert_true(w.start < w.end && w.end < 50000);
+    r.state = CA_HELD; /* comes back, or is revoked */
+    assert_true(acme_renewal_window(&r, &p, 60000).end > 60000);
+    r.state = CA_REVOKED;
     r.revoked_at = 70000; /* by a clock before ours */
     w = acme_renewal_window(&r, &p, 60000);
     assert_true(w.start < w.end && w.end < 60000);

@@ -1,4 +1,5 @@
 /* revokeCert by the certificate's key, its account, and the holder of an authorization. */
+#include "acme/ca/revoke.h"
 #include "tests/unit/acme/acme_client.h"
 
 #define REVOKE BASE "/acme/revoke-cert"
@@ -84,6 +85,30 @@ static void by_account(void **state)
     assert_int_equal(record_of(&c, cert).reason, 1);
     an = post(&c, c.order, ""); /* the order stays what it is */
     assert_string_equal(str_of(an.json, "status"), "valid");
+}
+
+static enum td_err hold_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct cert *cert = ctx;
+    const struct ca_change hold = {
+        .act = CA_ACT_HOLD, .if_match = CA_IF_ANY, .now = FAKE_NOW, .actor = "test", .txn = "t"};
+    bool changed;
+    return ca_change_one(tx, cert_serial(cert), &hold, &changed, ei);
+}
+
+/* One on hold is not revoked yet. */
+static void on_hold(void **state)
+{
+    client_auto c;
+    client_init(&c, *state);
+    cert_auto *cert = issue(&c);
+    assert_ok(store_write(c.w->store, hold_job, cert, NULL));
+    struct answer an = post(&c, REVOKE, payload(&c, cert, ",\"reason\":4"));
+    accepted(&an, 200);
+    assert_int_equal(record_of(&c, cert).state, CA_REVOKED);
+    assert_int_equal(record_of(&c, cert).reason, 4);
+    an = post(&c, REVOKE, payload(&c, cert, ",\"reason\":4"));
+    refused(&an, 400, "alreadyRevoked", "already-revoked");
 }
 
 /* Another account of the same device, within the life of its authorization. */
@@ -174,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(by_account, world_reset),
         cmocka_unit_test_setup(by_authorization, world_reset),
+        cmocka_unit_test_setup(on_hold, world_reset),
         cmocka_unit_test_setup(deactivated, world_reset),
         cmocka_unit_test_setup(by_key, world_reset),
     };
