@@ -83,7 +83,8 @@ class Cluster:
             "unix_socket_directories": self.dir, "unix_socket_permissions": "0777",
             "listen_addresses": "127.0.0.1" if tcp else "", "port": self.port,
             "fsync": "on" if fsync else "off", "full_page_writes": "on" if fsync else "off",
-            "synchronous_commit": "on", "max_connections": 200, "shared_buffers": "32MB",
+            "recovery_init_sync_method": "syncfs", "synchronous_commit": "on",
+            "max_connections": 200, "shared_buffers": "32MB",
             "max_wal_senders": 8, "wal_level": "replica", "hot_standby": "on",
             "wal_sender_timeout": "10s", "log_min_messages": "warning", "autovacuum_naptime": "10s"}
         self.settings.update(settings)

@@ -13,6 +13,7 @@ struct enroll_ctx {
     X509_STORE *trust; /* for the profile's signature */
     struct pki *pki;   /* may be NULL where no attestation is made */
     char token[256];   /* of the API, "" without */
+    int acks;          /* file of what was acknowledged, or -1 */
 };
 
 /* Loads what the options name: CA file, PKI, token. Missing ones are left out. */
@@ -22,6 +23,7 @@ void enroll_ctx_close(struct enroll_ctx *c);
 
 enum mdm_auth enroll_auth(const struct opts *o);
 int enroll_timeout_ms(const struct opts *o);
+int enroll_retry_ms(const struct opts *o);
 
 enum enroll_phase {
     ENROLL_PAGE,

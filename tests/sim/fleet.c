@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { CSV_MAX = 67108864, LIST_ARENA = 268435456, INVITE_ARENA = 65536 };
+enum { CSV_MAX = 67108864, LIST_ARENA = 268435456, INVITE_ARENA = 65536, AGAIN_US = 20000 };
 
 /* Everything about one run over the fleet; shared by the threads. */
 struct run {
@@ -20,7 +20,8 @@ struct run {
     size_t n, skipped;
     struct stats_hist invite, phase[ENROLL_PHASES], session;
     struct stats_causes causes;
-    _Atomic uint64_t commands, notnow, cmd_errors, removed, gone;
+    _Atomic uint64_t again; /* enrolments begun anew */
+    _Atomic uint64_t retries, commands, notnow, cmd_errors, removed, gone;
     struct api *apis; /* one kept connection per thread */
 };
 
@@ -87,7 +88,7 @@ static enum td_err invite(struct run *r, const struct device *d, struct api *api
     return TD_OK;
 }
 
-static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
+static enum td_err enroll_once(struct run *r, struct device *d, struct api *api,
                                struct refusal *why, struct errinfo *ei)
 {
     uint64_t us[ENROLL_PHASES];
@@ -105,6 +106,23 @@ static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
             stats_add(&r->phase[p], us[p]);
     }
     return e != TD_OK ? e : device_save(d, r->o->state, ei);
+}
+
+/* Apple's clients do not repeat a request of an enrolment that got no answer: whoever holds the
+ * device begins anew, with another invitation. With --retry that is done here. */
+static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
+                               struct refusal *why, struct errinfo *ei)
+{
+    uint64_t until = stats_now_us() + (uint64_t)r->o->retry * 1000000;
+    for (;;) {
+        enum td_err e = enroll_once(r, d, api, why, ei);
+        if (!r->o->retry || e == TD_OK || !http_try_again(e, why->status) ||
+            stats_now_us() > until || !pool_sleep(AGAIN_US))
+            return e;
+        atomic_fetch_add(&r->again, 1);
+        *why = (struct refusal){0};
+        *ei = (struct errinfo){0};
+    }
 }
 
 static bool enroll_one(void *ctx, size_t i, unsigned thread)
@@ -142,6 +160,7 @@ static void fleet_summary(struct run *r, const struct pool *p, double cpu_s)
         json_kv_int(&w, "enrolled", (int64_t)good);
         json_kv_int(&w, "failed", (int64_t)bad);
         json_kv_int(&w, "skipped", (int64_t)r->skipped);
+        json_kv_int(&w, "begun_anew", (int64_t)atomic_load(&r->again));
         json_kv_int(&w, "not_started", (int64_t)(r->n - good - bad));
         rate_json(&w, "seconds", s);
         rate_json(&w, "enrolments_per_second", per_s);
@@ -188,8 +207,10 @@ static enum td_err apis_open(struct run *r, struct errinfo *ei)
     r->apis = calloc((size_t)r->o->threads, sizeof(*r->apis));
     if (!r->apis)
         return err_set(ei, TD_NOMEM, "no memory");
-    for (int64_t i = 0; i < r->o->threads; i++)
+    for (int64_t i = 0; i < r->o->threads; i++) {
         api_init(&r->apis[i], r->c->tls, r->o->api, r->c->token, enroll_timeout_ms(r->o));
+        r->apis[i].http.retry_ms = enroll_retry_ms(r->o);
+    }
     return TD_OK;
 }
 
@@ -276,6 +297,7 @@ static enum td_err connect_device(struct run *r, struct device *d, struct refusa
     mdm_auto m;
     enum td_err e = TD_OK;
     mdm_init(&m, d, r->c->tls, r->c->pki, enroll_auth(r->o), enroll_timeout_ms(r->o));
+    m.http.retry_ms = enroll_retry_ms(r->o);
     m.notnow = r->o->notnow;
     m.nnotnow = r->o->nnotnow;
     for (int64_t i = 0; e == TD_OK && i < r->o->loops && !d->removed && !pool_stopped(); i++) {
@@ -287,6 +309,8 @@ static enum td_err connect_device(struct run *r, struct device *d, struct refusa
         atomic_fetch_add(&r->commands, n.commands);
         atomic_fetch_add(&r->notnow, n.notnow);
         atomic_fetch_add(&r->cmd_errors, n.errors);
+        atomic_fetch_add(&r->retries, m.http.retries);
+        m.http.retries = 0;
         if (d->removed)
             atomic_fetch_add(&r->removed, 1);
         struct errinfo save = {0};
@@ -348,6 +372,7 @@ static void connect_summary(struct run *r, const struct pool *p)
         json_kv_int(&w, "notnow", (int64_t)atomic_load(&r->notnow));
         json_kv_int(&w, "removed", (int64_t)atomic_load(&r->removed));
         json_kv_int(&w, "gone", (int64_t)gone);
+        json_kv_int(&w, "retries", (int64_t)atomic_load(&r->retries));
         stats_hist_json(&w, "session", &r->session);
         stats_causes_json(&w, "failures", &r->causes);
         json_close(&w);

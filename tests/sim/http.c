@@ -1,6 +1,10 @@
 #include "tests/sim/http.h"
 
 #include "mdm/base/num.h"
+#include "tests/sim/pool.h"
+#include "tests/sim/stats.h"
+
+enum { NAP_MIN_US = 10000, NAP_MAX_US = 500000 };
 
 static enum td_err fill(void *ctx, void *p, size_t n, size_t *ret_n, struct errinfo *ei)
 {
@@ -169,20 +173,41 @@ static enum td_err once(struct http_client *c, const struct http_req *q, const s
     return e;
 }
 
+/* Once, or twice when the kept connection turns out to be closed. */
+static enum td_err attempt(struct http_client *c, const struct http_req *q,
+                           const struct http_url *u, struct span bytes, struct httpread_resp *ret,
+                           struct errinfo *ei)
+{
+    bool stale = false;
+    enum td_err e = once(c, q, u, bytes, ret, &stale, ei);
+    if (!stale)
+        return e;
+    httpread_free(ret);
+    return once(c, q, u, bytes, ret, &stale, ei);
+}
+
+bool http_try_again(enum td_err e, int status)
+{
+    return e == TD_UPSTREAM || e == TD_TIMEOUT || (status >= 502 && status <= 504);
+}
+
 enum td_err http_do(struct http_client *c, const struct http_req *req, struct httpread_resp *ret,
                     struct errinfo *ei)
 {
     struct http_url u;
-    bool stale = false;
     buf_auto b;
     buf_init(&b, 33554432);
     *ret = (struct httpread_resp){0};
     TD_TRY(http_url_parse(req->url, &u, ei));
     if (render(c, req, &u, &b) != TD_OK)
         return err_set(ei, b.err, "the request is too large");
-    enum td_err e = once(c, req, &u, buf_view(&b), ret, &stale, ei);
-    if (!stale)
-        return e;
-    httpread_free(ret);
-    return once(c, req, &u, buf_view(&b), ret, &stale, ei);
+    uint64_t until = stats_now_us() + (uint64_t)c->retry_ms * 1000, nap = NAP_MIN_US;
+    for (;;) {
+        enum td_err e = attempt(c, req, &u, buf_view(&b), ret, ei);
+        if (!http_try_again(e, ret->status) || stats_now_us() + nap > until || !pool_sleep(nap))
+            return e;
+        httpread_free(ret);
+        nap = nap * 2 < NAP_MAX_US ? nap * 2 : NAP_MAX_US;
+        c->retries++;
+    }
 }

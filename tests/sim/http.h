@@ -21,6 +21,8 @@ struct http_client {
     EVP_PKEY *key;
     const char *user_agent;
     int timeout_ms;
+    int retry_ms;     /* how long a request without an answer, or with 502 to 504, is sent again */
+    unsigned retries; /* so far */
     /* private */
     struct tls_conn conn;
     struct http_url peer; /* of conn, when open */
@@ -44,8 +46,12 @@ struct http_req {
     bool has_body; /* send Content-Length even for a method without a body */
 };
 
+/* Whether a device would try again later: no answer came, or one that says so (502 to 504). */
+bool http_try_again(enum td_err e, int status);
+
 /* Sends one request and reads the whole answer; *ret is initialised here, the caller frees it. A
- * kept connection that the server closed meanwhile is opened anew, once. */
+ * kept connection that the server closed meanwhile is opened anew, once; with ->retry_ms the
+ * request is sent again, ever less often, until then. */
 enum td_err http_do(struct http_client *c, const struct http_req *req, struct httpread_resp *ret,
                     struct errinfo *ei);
 

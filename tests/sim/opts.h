@@ -22,8 +22,8 @@ enum { OPTS_NOTNOW_MAX = 16 };
 
 struct opts {
     const char *dir, *url, *serial, *state, *cacert, *pki, *api, *token_file, *inventory, *prefix;
-    const char *model, *issuer, *certs, *kind, *error_text;
-    int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout;
+    const char *model, *issuer, *acks, *certs, *kind, *error_text;
+    int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout, retry;
     bool signature, mtls, json, put_inventory, all, list, nonce, resume, quiet, fresh;
     const char *notnow[OPTS_NOTNOW_MAX];
     size_t nnotnow;
