@@ -83,9 +83,8 @@ class Client:
 
 
 class Load:
-    def __init__(self, server, seed, base=8, commanders=2, devices=2, enrolling=2, rate=60,
-                 spread=True):
-        self.server, self.rng = server, random.Random(seed)
+    def __init__(self, server, seed, base=8, commanders=2, devices=2, enrolling=2, rate=60):
+        self.server, self.seed, self.rng = server, seed, random.Random(seed)
         self.lock, self.acked = threading.Lock(), threading.Condition()
         self.stopping = threading.Event()
         self.count = collections.Counter()
@@ -100,9 +99,9 @@ class Load:
         self.leaving, self.doomed = queue.Queue(), set()
         self.enrolling, self.rate = enrolling, rate
         self.ncommanders, self.ndevices = commanders, devices
-        self.acks_path, self.acks_at = os.path.join(server.dir, "acks"), 0
-        self.base = [f"BASE{i + 1:07}" for i in range(base)]
-        summary = server.fleet(base, None, "--prefix", "BASE")
+        self.acks_path, self.acks_at = os.path.join(server.dir, f"acks{seed}"), 0
+        self.base = [f"BASE{seed}N{i + 1:07}" for i in range(base)]
+        summary = server.fleet(base, None, "--prefix", f"BASE{seed}N")
         assert summary["enrolled"] == base, summary
         self.udids = {s: server.udid(s) for s in self.base}
         self.identities = {s: server.identity(s) for s in self.base}
@@ -249,7 +248,7 @@ class Load:
             parts += [(self.leaver,), (self.watch_acks,)]
             self.simulator = subprocess.Popen(
                 [program("testudo-sim"), "fleet", *self.server.sim_args, "--count", "1000000",
-                 "--put-inventory", "--prefix", "LOAD", "--state", self.server.fleet_dir,
+                 "--put-inventory", "--prefix", f"LOAD{self.seed}N", "--state", self.server.fleet_dir,
                  "--threads", str(self.enrolling), "--rate", str(self.rate), "--retry", "60",
                  "--acks", self.acks_path, "--json", "--quiet"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -340,6 +340,7 @@ enum td_err acme_run(const struct acme_job *job, struct acme_result *ret, struct
     arena_init(&f.a, ARENA_MAX);
     job->http->user_agent = ACME_USER_AGENT;
     job->http->timeout_ms = TIMEOUT_MS;
+    job->http->post_once = true; /* its nonce may be used */
     res.key = ossl_ec_key(job->key_size ? job->key_size : (int)job->profile->acme.key_size);
     f.account = ossl_ec_key(256);
     enum td_err e = res.key && f.account ? TD_OK : ossl_fail(ei, "key generation");

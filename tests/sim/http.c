@@ -180,7 +180,7 @@ static enum td_err attempt(struct http_client *c, const struct http_req *q,
 {
     bool stale = false;
     enum td_err e = once(c, q, u, bytes, ret, &stale, ei);
-    if (!stale)
+    if (!stale || (c->post_once && strcmp(q->method, "POST") == 0))
         return e;
     httpread_free(ret);
     return once(c, q, u, bytes, ret, &stale, ei);

@@ -21,6 +21,7 @@ struct http_client {
     EVP_PKEY *key;
     const char *user_agent;
     int timeout_ms;
+    bool post_once;   /* as Apple's loader: a POST is not sent again on another connection */
     int retry_ms;     /* how long a request without an answer, or with 502 to 504, is sent again */
     unsigned retries; /* so far */
     /* private */
