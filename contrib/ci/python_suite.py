@@ -10,7 +10,7 @@ import unittest
 folder, binaries = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 os.environ["TESTUDO_BIN"] = binaries
 top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [folder, os.path.join(top, "tests/e2e")]
+sys.path[:0] = [folder, os.path.join(top, "tests/e2e"), os.path.join(top, "tests/lib")]
 loader = unittest.TestLoader()
 names = sys.argv[3:] or sorted(f for f in os.listdir(folder)
                                if f.startswith("test_") and f.endswith(".py"))

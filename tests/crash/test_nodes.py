@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -15,8 +14,7 @@ import unittest
 from testudo import Server, free_ports, wait_for
 
 import pg
-sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
-from load import Client, Load  # noqa: E402
+from load import Client, Load
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"

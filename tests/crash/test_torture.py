@@ -7,15 +7,13 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 import unittest
 
 from testudo import Server, program, run, wait_for
 
 import pg
-sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
-from load import Load  # noqa: E402
+from load import Load
 
 KILLS = int(os.environ.get("TESTUDO_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("TESTUDO_CRASH_SEED", str(time.time_ns() % 1000000)))
