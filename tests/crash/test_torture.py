@@ -98,6 +98,7 @@ class Torture:
         self.checked += self.load.check(self.query)
         self.load.final(self.query)
         self.integrity(True)
+        run(program("testudo"), "db", "check", f"--config={self.server.ini}")
         run(program("testudo-signer"), "audit", "--dir",
             os.path.join(self.server.dir, "ca"))
         self.times.sort()
