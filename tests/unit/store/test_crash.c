@@ -13,7 +13,7 @@
 
 #define ROUNDS 20
 #define POWER_ROUNDS 16 /* on one file, which grows */
-#define POWER_FILES 15
+#define POWER_FILES 12
 #define WRITERS 8
 #define PER_WRITER INT64_C(1000000)
 
