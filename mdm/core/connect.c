@@ -125,7 +125,7 @@ static enum td_err reported_uuid(struct job *j, struct tx *tx, char out[static C
     if (e == TD_NOTFOUND)
         return TD_OK;
     TD_TRY(e);
-    struct span uuid = cur_span(&cur, 1);
+    struct span uuid = cur_span(&cur, 0);
     n = uuid.n <= CORE_ID_MAX ? uuid.n : 0;
     memcpy(out, uuid.p, n);
     out[n] = 0;
@@ -133,12 +133,12 @@ static enum td_err reported_uuid(struct job *j, struct tx *tx, char out[static C
     return TD_OK;
 }
 
-static enum td_err close_command(struct job *j, struct tx *tx, int64_t seq, bool configured,
+static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid, bool configured,
                                  struct errinfo *ei)
 {
     const char *status = j->st == &undecodable ? undecodable.name : j->r->status;
     TD_TRY(tx_exec(tx, CORE_SQL(CMD_DONE),
-                   SV_LIST(SV_INT(seq), SV_TEXT(j->st->state), SV_TEXT(status), SV_BLOB(j->body),
+                   SV_LIST(SV_TEXT(uuid), SV_TEXT(j->st->state), SV_TEXT(status), SV_BLOB(j->body),
                            SV_INT(j->now)),
                    NULL, ei));
     j->done = true;
@@ -159,19 +159,18 @@ static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei
         return TD_OK;
     }
     TD_TRY(e);
-    int64_t seq = cur_int(&cur, 0);
-    struct span state = cur_span(&cur, 1);
+    struct span state = cur_span(&cur, 0);
     bool open =
         span_eq_str(state, "queued") || span_eq_str(state, "sent") || span_eq_str(state, "notnow");
     bool notnow = span_eq_str(state, "notnow");
-    bool configured = span_eq_str(cur_span(&cur, 2), "DeviceConfigured");
+    bool configured = span_eq_str(cur_span(&cur, 1), "DeviceConfigured");
     cur_end(&cur);
     if (!open) /* MB-47: reported twice, or cancelled meanwhile */
         return TD_OK;
     if (j->st->kind == REPORT_DONE)
-        return close_command(j, tx, seq, configured, ei);
+        return close_command(j, tx, uuid, configured, ei);
     if (!notnow)
-        TD_TRY(tx_exec(tx, CORE_SQL(CMD_NOTNOW), SV_LIST(SV_INT(seq)), NULL, ei));
+        TD_TRY(tx_exec(tx, CORE_SQL(CMD_NOTNOW), SV_LIST(SV_TEXT(uuid)), NULL, ei));
     j->push_later = true;
     return tx_exec(tx, CORE_SQL(PUSH_LATER),
                    SV_LIST(SV_TEXT(j->row.id), SV_INT(j->now + NOTNOW_PUSH_AFTER), SV_INT(j->now)),
@@ -192,13 +191,16 @@ static enum td_err next_command(struct job *j, struct tx *tx, struct errinfo *ei
         if (e == TD_NOTFOUND)
             continue;
         TD_TRY(e);
-        int64_t seq = cur_int(&cur, 0);
+        char uuid[CORE_ID_MAX + 1] = "";
+        struct span name = cur_span(&cur, 0);
+        if (name.n <= CORE_ID_MAX)
+            memcpy(uuid, name.p, name.n);
         e = buf_span(j->reply, cur_span(&cur, 1));
         cur_end(&cur);
-        if (e != TD_OK)
+        if (e != TD_OK || !uuid[0])
             return err_set(ei, TD_INTERNAL, "a command is too large for a reply");
         j->out = OUT_COMMAND;
-        return tx_exec(tx, CORE_SQL(CMD_SENT), SV_LIST(SV_INT(seq), SV_INT(j->now)), NULL, ei);
+        return tx_exec(tx, CORE_SQL(CMD_SENT), SV_LIST(SV_TEXT(uuid), SV_INT(j->now)), NULL, ei);
     }
     j->out = OUT_EMPTY;
     return TD_OK;

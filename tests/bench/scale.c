@@ -190,7 +190,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void print_op(struct worker *all, unsigned threads, int op, double seconds, double cpu)
+/* What a phase took beside time, for each operation of it. */
+struct price {
+    double seconds, cpu_us, commits, retries;
+};
+
+static void print_op(struct worker *all, unsigned threads, int op, const struct price *p)
 {
     size_t n = 0, at = 0;
     for (unsigned i = 0; i < threads; i++)
@@ -204,8 +209,9 @@ static void print_op(struct worker *all, unsigned threads, int op, double second
     }
     qsort(us, n, sizeof *us, by_value);
     printf("{\"op\": \"%s\", \"threads\": %u, \"n\": %zu, \"per_second\": %.1f, \"p50_us\": %u, "
-           "\"p99_us\": %u, \"cpu_us\": %.1f}\n",
-           op_names[op], threads, n, (double)n / seconds, us[n / 2], us[n * 99 / 100], cpu);
+           "\"p99_us\": %u, \"cpu_us\": %.1f, \"commits\": %.3f, \"retries\": %.3f}\n",
+           op_names[op], threads, n, (double)n / p->seconds, us[n / 2], us[n * 99 / 100], p->cpu_us,
+           p->commits, p->retries);
     fflush(stdout);
     free(us);
 }
@@ -219,7 +225,8 @@ static void measure(struct bench *b, unsigned threads, int64_t ms, const int *op
     b->threads = threads;
     b->ops = ops;
     b->nops = nops;
-    int64_t from = now_us(), cpu = cpu_us();
+    int64_t from = now_us(), cpu = cpu_us(), commits = metrics_get(METRIC_STORE_BATCHES),
+            retries = metrics_get(METRIC_STORE_RETRIES);
     b->until = from + ms * 1000;
     for (unsigned i = 0; i < threads; i++) {
         all[i].b = b;
@@ -234,11 +241,15 @@ static void measure(struct bench *b, unsigned threads, int64_t ms, const int *op
     }
     for (unsigned i = 0; i < threads; i++)
         pthread_join(all[i].thread, NULL);
-    double took = (double)(now_us() - from) / 1e6, rounds = 0;
+    double ops_done = 0;
     for (unsigned i = 0; i < threads; i++)
-        rounds += (double)all[i].n[ops[0]];
+        ops_done += (double)(all[i].n[ops[0]] * nops);
+    const struct price price = {(double)(now_us() - from) / 1e6,
+                                (double)(cpu_us() - cpu) / ops_done,
+                                (double)(metrics_get(METRIC_STORE_BATCHES) - commits) / ops_done,
+                                (double)(metrics_get(METRIC_STORE_RETRIES) - retries) / ops_done};
     for (size_t k = 0; k < nops; k++)
-        print_op(all, threads, ops[k], took, (double)(cpu_us() - cpu) / (rounds * (double)nops));
+        print_op(all, threads, ops[k], &price);
     for (unsigned i = 0; i < threads; i++) {
         for (size_t k = 0; k < nops; k++)
             free(all[i].us[ops[k]]);
