@@ -206,14 +206,13 @@ static int teardown(void **state)
 {
     (void)state;
     store_close(fx.store);
-    static const char *const tails[] = {"/db", "/db-wal", "/db-shm"};
+    static const char *const tails[] = {"/db", "/db-wal", "/db-shm", "/db.lock"};
     for (size_t i = 0; i < TD_NITEMS(tails); i++) {
         char path[96];
         snprintf(path, sizeof path, "%s%s", fx.dir, tails[i]);
         unlink(path);
     }
-    rmdir(fx.dir);
-    return 0;
+    return rmdir(fx.dir);
 }
 
 /* --- rows ------------------------------------------------------------------------------------ */

@@ -348,7 +348,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    unlink(path);
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
+    for (size_t i = 0; i < TD_NITEMS(tails); i++) {
+        char file[112];
+        snprintf(file, sizeof file, "%s%s", path, tails[i]);
+        unlink(file);
+    }
     return rmdir(dir);
 }
 
