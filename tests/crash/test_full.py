@@ -9,6 +9,8 @@ import unittest
 
 from testudo import Server, program, run, wait_for
 
+import pg
+
 CHECKIN = {"Content-Type": "application/x-apple-aspen-mdm-checkin"}
 MDM = {"Content-Type": "application/x-apple-aspen-mdm; charset=UTF-8"}
 TOPIC = "com.apple.mgmt.External.testudo"
@@ -155,6 +157,54 @@ class Full(unittest.TestCase):
             state = self.server.api("GET", f"/api/v1/devices/{self.serial}/commands/{uuid}").json
             self.assertEqual(state["state"], "queued")
         self.server.connect("--serial", self.serial)
+
+    @unittest.skipUnless(pg.BIN, "PostgreSQL is not installed")
+    def test_postgresql_has_no_room(self):
+        """PostgreSQL may end on a full disk (its own log cannot be written): it is started again, as
+        its service manager does. The server lives through it."""
+        self.mount(self.elsewhere, 80)
+        os.chmod(self.elsewhere, 0o755)
+        base = os.path.join(self.elsewhere, "pg")
+        os.mkdir(base)
+        cluster = pg.Cluster(fsync=True, directory=base, min_wal_size="32MB", max_wal_size="32MB")
+        self.addCleanup(cluster.remove)
+        cluster.init().start()
+        self.server = Server(self.dir, store__url=cluster.create_database("testudo"))
+        self.server.init()
+        self.server.start()
+        self.addCleanup(self.stop)
+        self.enrol("PGFULL")
+        acknowledged = [self.queue()[1]]
+        fill(self.elsewhere)
+        for _ in range(20000):
+            status, uuid = self.queue()
+            if status != 201:
+                break
+            acknowledged.append(uuid)
+            fill(self.elsewhere)
+        self.assertEqual(status, 503)
+        kept, magics = "", [f"magic{i}" for i in range(10)]
+        for magic in magics:  # what needs no further page may go on
+            answer = self.token_update(magic)
+            self.assertIn(answer.status, (200, 503), answer)
+            kept = magic if answer.status == 200 else kept
+            self.assertIn(self.put(self.serial, "/mdm/connect", MDM, Status="Idle").status, (200, 503))
+        free(self.elsewhere)
+        ended = cluster.process.poll() is not None
+        if ended:
+            cluster.start()
+        wait_for("it takes writes again", lambda: self.queue()[0] == 201, 20)
+        if kept:
+            found = cluster.sql(f"SELECT push_magic FROM enrollments WHERE id = '{self.udid}'",
+                                "testudo")
+            self.assertIn(found, magics[magics.index(kept):])
+        self.assertEqual(self.token_update("m").status, 200)
+        self.server.connect("--serial", self.serial)
+        for uuid in acknowledged:
+            state = self.server.api("GET", f"/api/v1/devices/{self.serial}/commands/{uuid}").json
+            self.assertEqual(state["state"], "acknowledged")
+        print(f"{len(acknowledged)} commands taken until PostgreSQL's disk was full, all there behind "
+              f"it; PostgreSQL {'ended' if ended else 'lived'}")
 
     def test_the_signer_has_no_room_for_its_audit_log(self):
         """No line, no certificate: 503 until there is room; the chain of lines stays whole."""

@@ -14,7 +14,7 @@ import unittest
 from testudo import Server, free_ports, wait_for
 
 import pg
-from load import Client, Load
+from load import Client, Load, Ocsp, Quiet
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
@@ -148,6 +148,17 @@ class Nodes(unittest.TestCase):
             self.assertNotEqual(a, b, found)
         print("one order: " + ", ".join(f"{path.split('/')[-1] or path} {node}"
                                         for node, path in found)[:600])
+
+    def test_1_revoked_on_one_node_is_revoked_on_all(self):
+        """Each node said `good` a moment ago, and says `revoked` behind the DELETE on another."""
+        self.front.fleet(NODES, None, "--prefix", "GONE")
+        askers = [Ocsp(Quiet(node)) for node in self.nodes]
+        for i, node in enumerate(self.nodes):
+            serial = f"GONE{i + 1:07}"
+            h = node.certificates(serial)[0]["serial"]
+            self.assertEqual([a.status(h) for a in askers], ["good"] * NODES)
+            self.assertEqual(node.api("DELETE", f"/api/v1/inventory/devices/{serial}").status, 204)
+            self.assertEqual([a.status(h) for a in askers], ["revoked"] * NODES)
 
     def test_2_nodes_are_killed(self):
         """Each node is killed twice under load."""

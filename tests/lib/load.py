@@ -29,6 +29,14 @@ class Stopped(Exception):
     pass
 
 
+class Quiet:
+    """What a Client counts in, where there is no load."""
+
+    def __init__(self, server):
+        self.server, self.lock = server, threading.Lock()
+        self.count, self.away, self.stopping = collections.Counter(), set(), threading.Event()
+
+
 class Client:
     """One kept connection that opens itself again; repeats what got no answer."""
 

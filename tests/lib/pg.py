@@ -70,10 +70,10 @@ class Cluster:
     """One PostgreSQL server. `tcp` adds a loopback port, which makes it a host of its own in an
     URL of several. `fsync` is for tests of durability: off, it is several times as fast."""
 
-    def __init__(self, tcp=False, fsync=False, **settings):
+    def __init__(self, tcp=False, fsync=False, directory=None, **settings):
         if not BIN:
             raise RuntimeError("PostgreSQL 15 or later is not installed")
-        self.dir = tempfile.mkdtemp(prefix="td-pg-", dir="/tmp")
+        self.dir = directory or tempfile.mkdtemp(prefix="td-pg-", dir="/tmp")
         self.data, self.log_path = os.path.join(self.dir, "data"), os.path.join(self.dir, "log")
         if os.getuid() == 0:
             os.chown(self.dir, owner()["user"], owner()["group"])
