@@ -20,7 +20,7 @@ struct relay {
     int listener;
     pthread_t thread;
     atomic_int cut_commit; /* 1: the answer to the next COMMIT is swallowed and the line cut */
-    atomic_int end;
+    atomic_int end, lines;
 };
 
 static int unix_socket(void)
@@ -67,6 +67,7 @@ static void *line_main(void *arg)
     }
     close(server);
     close(l.client);
+    atomic_fetch_sub(&l.r->lines, 1);
     return NULL;
 }
 
@@ -78,6 +79,7 @@ static void *relay_main(void *arg)
         struct line *l = malloc(sizeof *l);
         *l = (struct line){r, fd};
         pthread_t t;
+        atomic_fetch_add(&r->lines, 1);
         assert_int_equal(pthread_create(&t, NULL, line_main, l), 0);
         pthread_detach(t);
     }
@@ -102,6 +104,8 @@ static void relay_stop(struct relay *r)
     shutdown(r->listener, SHUT_RDWR);
     pthread_join(r->thread, NULL);
     close(r->listener);
+    while (atomic_load(&r->lines)) /* each looks for the end every 50 ms */
+        poll(NULL, 0, 1);
 }
 
 /* --- fixture ---------------------------------------------------------------------------------- */
