@@ -55,26 +55,64 @@ def cbor(value):
     return head(5, len(value)) + b"".join(cbor(k) + cbor(v) for k, v in value.items())
 
 
+# alg -> what genpkey wants, the digest that signs, the size of R and S
+ALGS = {"ES256": (("EC", "-pkeyopt", "ec_paramgen_curve:P-256"), "-sha256", 32),
+        "ES384": (("EC", "-pkeyopt", "ec_paramgen_curve:P-384"), "-sha384", 48),
+        "RS256": (("RSA", "-pkeyopt", "rsa_keygen_bits:2048"), "-sha256", 0),
+        "EdDSA": (("ED25519",), None, 0)}
+
+
+def public_jwk(path, alg):
+    spki = openssl("pkey", "-in", path, "-pubout", "-outform", "DER")
+    if alg == "EdDSA":
+        return {"crv": "Ed25519", "kty": "OKP", "x": b64url(spki[-32:])}
+    if alg == "RS256":
+        n = openssl("rsa", "-in", path, "-noout", "-modulus").decode().strip().rpartition("=")[2]
+        return {"e": "AQAB", "kty": "RSA", "n": b64url(bytes.fromhex(n))}
+    size = ALGS[alg][2]
+    return {"crv": "P-256" if size == 32 else "P-384", "kty": "EC",
+            "x": b64url(spki[-2 * size:-size]), "y": b64url(spki[-size:])}
+
+
+def jws_signature(path, alg, data):
+    _, digest, size = ALGS[alg]
+    if digest:
+        der = openssl("dgst", digest, "-sign", path, data=data)
+        return raw_signature(der, size) if size else der
+    with tempfile.NamedTemporaryFile() as f:  # Ed25519 signs what it can read twice
+        f.write(data)
+        f.flush()
+        return openssl("pkeyutl", "-sign", "-rawin", "-inkey", path, "-in", f.name)
+
+
+def jws(path, alg, head, payload):
+    """A flattened JWS with that protected header; None is the empty payload."""
+    text = "" if payload is None else payload if isinstance(payload, str) else json.dumps(payload)
+    prot, body = b64url(json.dumps(head).encode()), b64url(text.encode())
+    sig = jws_signature(path, alg, f"{prot}.{body}".encode())
+    return {"protected": prot, "payload": body, "signature": b64url(sig)}
+
+
 class Client:
     """One account. `post` signs honestly unless told otherwise."""
 
-    def __init__(self, server, directory):
+    def __init__(self, server, directory, alg="ES256", profile="management"):
         self.server, self.dir = server, tempfile.mkdtemp(dir=directory)
-        self.key = self.new_key("account")
+        self.alg, self.profile = alg, profile
+        self.key = self.new_key("account", alg=alg)
         self.kid = self.nonce = None
-        self.urls = server.get(server.public, "/acme/management/directory").json
+        self.urls = server.get(server.public, f"/acme/{profile}/directory").json
 
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def new_key(self, name, curve="P-256"):
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-out",
-                self.path(name))
+    def new_key(self, name, curve="P-256", alg=None):
+        kind = ALGS[alg or ("ES256" if curve == "P-256" else "ES384")][0]
+        openssl("genpkey", "-algorithm", *kind, "-out", self.path(name))
         return self.path(name)
 
     def jwk(self):
-        point = openssl("pkey", "-in", self.key, "-pubout", "-outform", "DER")[-64:]
-        return {"crv": "P-256", "kty": "EC", "x": b64url(point[:32]), "y": b64url(point[32:])}
+        return public_jwk(self.key, self.alg)
 
     def fresh_nonce(self):
         got = self.server.request(self.server.public, "HEAD", "/acme/new-nonce")
@@ -82,14 +120,10 @@ class Client:
         return got.headers["Replay-Nonce"]
 
     def signed(self, url, payload, /, **protected):
-        head = {"alg": "ES256", "nonce": self.nonce or self.fresh_nonce(), "url": url}
+        head = {"alg": self.alg, "nonce": self.nonce or self.fresh_nonce(), "url": url}
         head.update({"kid": self.kid} if self.kid else {"jwk": self.jwk()})
         head.update(protected)
-        head = {k: v for k, v in head.items() if v is not None}
-        text = "" if payload is None else json.dumps(payload)
-        prot, body = b64url(json.dumps(head).encode()), b64url(text.encode())
-        der = openssl("dgst", "-sha256", "-sign", self.key, data=f"{prot}.{body}".encode())
-        return {"protected": prot, "payload": body, "signature": b64url(raw_signature(der))}
+        return jws(self.key, self.alg, {k: v for k, v in head.items() if v is not None}, payload)
 
     def send(self, url, body, headers=None):
         """Any POST; what every answer to one must have is checked here."""
@@ -108,15 +142,15 @@ class Client:
     def post(self, url, payload=None, /, **protected):
         return self.send(url, json.dumps(self.signed(url, payload, **protected)))
 
-    def account(self):
-        got = self.post(self.urls["newAccount"], {"termsOfServiceAgreed": True})
+    def account(self, **more):
+        got = self.post(self.urls["newAccount"], {"termsOfServiceAgreed": True, **more})
         assert got.status == 201, got
         self.kid = got.headers["Location"]
         return got
 
-    def order(self, identifier):
+    def order(self, identifier, kind="permanent-identifier", **more):
         return self.post(self.urls["newOrder"], {
-            "identifiers": [{"type": "permanent-identifier", "value": identifier}]})
+            "identifiers": [{"type": kind, "value": identifier}], **more})
 
 
 def check_problem(got, status=None, kind=None, reason=None):
@@ -129,10 +163,13 @@ def check_problem(got, status=None, kind=None, reason=None):
     assert reason in (None, problem.get("reason")), problem
 
 
-class Acme(unittest.TestCase):
+class Base(unittest.TestCase):
+    """A server, a device in its inventory, and the steps of an enrolment."""
+    settings = {}
+
     @classmethod
     def setUpClass(cls):
-        cls.server = Server().init().start()
+        cls.server = Server(**cls.settings).init().start()
         cls.tmp = tempfile.mkdtemp(prefix="testudo-acme-")
         cls.server.put_device(SERIAL)
 
@@ -141,8 +178,8 @@ class Acme(unittest.TestCase):
         cls.server.__exit__(None, None, None)
         shutil.rmtree(cls.tmp, ignore_errors=True)
 
-    def client(self):
-        c = Client(self.server, self.tmp)
+    def client(self, **more):
+        c = Client(self.server, self.tmp, **more)
         c.account()
         return c
 
@@ -159,10 +196,10 @@ class Acme(unittest.TestCase):
                          self.server.public + "/acme/management/directory")
         return payload["ClientIdentifier"]
 
-    def pending(self, serial=SERIAL):
+    def pending(self, serial=SERIAL, client=None, **more):
         """Client, order, challenge of a device about to answer."""
-        c = self.client()
-        got = c.order(self.identifier(serial))
+        c = client or self.client()
+        got = c.order(self.identifier(serial), **more)
         self.assertEqual(got.status, 201, got)
         order = dict(got.json, url=got.headers["Location"])
         authz = c.post(order["authorizations"][0]).json
@@ -185,12 +222,31 @@ class Acme(unittest.TestCase):
         sub = openssl("x509", "-in", os.path.join(pki, "sub.pem"), "-outform", "DER")
         return key, cbor({"fmt": "apple", "attStmt": {"x5c": [leaf, sub]}})
 
+    def ready(self, serial=SERIAL, client=None, **more):
+        """Client, order, device key of a device whose attestation was accepted."""
+        c, order, challenge = self.pending(serial, client, **more)
+        key, obj = self.attestation(c, challenge["token"], serial)
+        got = c.post(challenge["url"], {"attObj": b64url(obj)})
+        self.assertEqual(got.json["status"], "valid", got)
+        return c, order, key
+
+    def issued(self, serial=SERIAL, client=None, **more):
+        """Client, order, device key, DER of the certificate."""
+        c, order, key = self.ready(serial, client, **more)
+        got = c.post(order["finalize"], self.csr(key))
+        self.assertEqual((got.status, got.json["status"]), (200, "valid"), got)
+        pem = c.post(got.json["certificate"])
+        return c, dict(got.json, url=order["url"]), key, openssl("x509", "-outform", "DER",
+                                                                 data=pem.body)
+
     def csr(self, key, subject="/CN=not what will be in it"):
         der = openssl("req", "-new", "-key", key, "-subj", subject, "-addext",
                       "subjectAltName=DNS:evil.example", "-addext",
                       "basicConstraints=critical,CA:TRUE", "-outform", "DER")
         return {"csr": b64url(der)}
 
+
+class Acme(Base):
     # --- resources ---
 
     def test_directory(self):

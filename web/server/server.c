@@ -127,7 +127,7 @@ static enum td_err open_ca(struct server *s, struct errinfo *ei)
 
 static enum td_err open_acme(struct server *s, struct errinfo *ei)
 {
-    struct acme_conf conf = {
+    const struct acme_conf conf = {
         .store = s->store,
         .ca = s->ca,
         .roots = s->roots,
@@ -140,11 +140,11 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
         .idle_accounts = s->conf.acme_idle_accounts,
         .terms = s->conf.acme_terms,
         .website = s->conf.acme_website,
+        .formats_off = s->conf.acme_formats_off,
         .limits = {s->conf.acme_device_orders, s->conf.acme_device_failures,
                    s->conf.acme_account_orders},
         .ops = {.device_listed = bind_device_listed},
     };
-    TD_TRY(attest_formats_parse(s->conf.acme_formats, &conf.formats_off, ei));
     return acme_open(&conf, &s->acme, ei);
 }
 

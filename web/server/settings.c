@@ -1,5 +1,6 @@
 #include "web/server/settings.h"
 
+#include "acme/attest/attest.h"
 #include "acme/ca/crl_export.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -180,6 +181,7 @@ enum td_err settings_load(const char *file, char *const *env, int nflags, char *
     TD_TRY(check_url("device_url", s.device_url, "https://", ei));
     TD_TRY(check_url("status_url", s.status_url, "http://", ei));
     TD_TRY(crl_export_check(s.ca_crl_export, s.ca_crl_hook, ei));
+    TD_TRY(attest_formats_parse(s.acme_formats, &s.acme_formats_off, ei));
     TD_TRY(derive(&s.store_url, a, "sqlite:", s.data_dir, "/testudo.db"));
     TD_TRY(derive(&s.ca_dir, a, "", s.data_dir, "/ca"));
     TD_TRY(derive(&s.tls_cert, a, "", s.data_dir, "/tls/server.crt"));

@@ -17,6 +17,7 @@ struct settings {
     int64_t ca_crl_hook_timeout;
     int64_t acme_order_ttl, acme_nonce_ttl;
     const char *acme_extra_roots, *acme_formats, *acme_terms, *acme_website;
+    unsigned acme_formats_off; /* what follows from acme_formats */
     int64_t acme_idle_accounts, acme_device_orders, acme_device_failures, acme_account_orders;
     const char *enroll_identifier, *enroll_topic, *enroll_key_size;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
