@@ -3,11 +3,13 @@
 #include <stdio.h>
 
 #include "mdm/base/buf.h"
+#include "mdm/base/str.h"
 #include "mdm/crypt/digest.h"
 
 /* id-kp-clientAuth, RFC 5280 section 4.2.1.12 */
 #define CLIENT_AUTH "1.3.6.1.5.5.7.3.2"
 #define USAGE_SIGN 1
+#define EAP_TLS 13 /* RFC 5216 section 3.1 */
 
 /* The builders return only TD_NOMEM; this gives it words. */
 static enum td_err done(enum td_err e, struct errinfo *ei)
@@ -82,6 +84,41 @@ enum td_err payload_acme(struct payload_profile *p, const struct payload_common 
     TD_TRY(done(subject(d, acme->common_name), ei));
     struct plist *eku = plist_add_array(d, "ExtendedKeyUsage");
     return done(eku ? plist_push_str(eku, CLIENT_AUTH) : TD_NOMEM, ei);
+}
+
+static enum td_err eap_tls(struct plist *d, struct span names, struct arena *a)
+{
+    struct plist *eap = plist_add_dict(d, "EAPClientConfiguration");
+    struct plist *types = eap ? plist_add_array(eap, "AcceptEAPTypes") : NULL;
+    if (!types)
+        return TD_NOMEM;
+    TD_TRY(plist_push_int(types, EAP_TLS));
+    TD_TRY(plist_set_str(eap, "TLSMinimumVersion", "1.2"));
+    if (names.n == 0)
+        return TD_OK;
+    struct plist *list = plist_add_array(eap, "TLSTrustedServerNames");
+    while (list && names.p) {
+        struct span one = str_cut(&names, ' ');
+        char *name = one.n ? arena_dup(a, one) : NULL;
+        if (one.n && !name)
+            return TD_NOMEM;
+        if (name)
+            TD_TRY(plist_push_str(list, name));
+    }
+    return list ? TD_OK : TD_NOMEM;
+}
+
+enum td_err payload_wifi(struct payload_profile *p, const struct payload_common *c,
+                         const struct payload_wifi *wifi, struct arena *a, struct errinfo *ei)
+{
+    struct plist *d = plist_push_dict(p->content);
+    TD_TRY(done(common(d, "com.apple.wifi.managed", c), ei));
+    TD_TRY(done(plist_set_str(d, "SSID_STR", wifi->ssid), ei));
+    TD_TRY(done(plist_set_str(d, "EncryptionType", "WPA2"), ei));
+    TD_TRY(done(plist_set_bool(d, "AutoJoin", true), ei));
+    TD_TRY(done(plist_set_bool(d, "HIDDEN_NETWORK", false), ei));
+    TD_TRY(done(plist_set_str(d, "PayloadCertificateUUID", wifi->identity_uuid), ei));
+    return done(eap_tls(d, wifi->server_names, a), ei);
 }
 
 enum td_err payload_mdm(struct payload_profile *p, const struct payload_common *c,

@@ -35,6 +35,16 @@ struct payload_acme {
 TD_NODISCARD enum td_err payload_acme(struct payload_profile *p, const struct payload_common *c,
                                       const struct payload_acme *acme, struct errinfo *ei);
 
+/* com.apple.wifi.managed: a network with EAP-TLS, by an identity in the same profile (references
+ * between profiles do not exist). */
+struct payload_wifi {
+    const char *ssid, *identity_uuid;
+    struct span server_names; /* of RADIUS servers, separated by blanks; empty: none named */
+};
+TD_NODISCARD enum td_err payload_wifi(struct payload_profile *p, const struct payload_common *c,
+                                      const struct payload_wifi *wifi, struct arena *a,
+                                      struct errinfo *ei);
+
 /* com.apple.mdm: the management itself. Topic, both URLs, the rights and the PayloadIdentifier must
  * stay what they are for as long as a device is enrolled (MB-28). */
 struct payload_mdm {

@@ -6,17 +6,19 @@
 #include "acme/signer/proto/signer_msg.h"
 #include "mdm/base/metrics.h"
 
-/* What a certificate of each profile is for; the signer has its own table of what is in it. */
-static const struct {
-    const char *profile, *purpose;
-} purposes[] = {{"management", "management"}, {"access", "access"}};
-
-static const char *purpose_of(const char *profile)
+/* The profile as the registry has it; without one, the built-in ones. */
+static enum td_err profile_of(const struct ca *ca, const char *name, struct ca_profile *ret)
 {
-    for (size_t i = 0; profile && i < TD_NITEMS(purposes); i++)
-        if (strcmp(purposes[i].profile, profile) == 0)
-            return purposes[i].purpose;
-    return NULL;
+    if (ca->conf.profiles)
+        return ca_profiles_get(ca->conf.profiles, name, ret);
+    for (size_t i = 0; profile_conf_builtin(i); i++) {
+        const struct profile_conf *p = profile_conf_builtin(i);
+        if (strcmp(p->name, name) != 0)
+            continue;
+        *ret = (struct ca_profile){.access = strcmp(p->purpose, "access") == 0, .renew = p->renew};
+        return TD_OK;
+    }
+    return TD_NOTFOUND;
 }
 
 /* What rows without an issuer were issued by: the first CA there was. */
@@ -106,11 +108,11 @@ static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
     r->serial = arena_span(a, cert_serial(c));
     r->device_serial = arena_strdup(a, g->device_serial);
     r->profile = arena_strdup(a, g->profile);
-    r->purpose = purpose_of(g->profile);
+    r->renews = g->renews.n ? arena_span(a, g->renews) : g->renews;
     r->order_id = g->order_id ? arena_strdup(a, g->order_id) : NULL;
     r->evidence_id = g->evidence_id ? arena_strdup(a, g->evidence_id) : NULL;
     if (!r->serial.p || !r->device_serial || !r->profile || (g->order_id && !r->order_id) ||
-        (g->evidence_id && !r->evidence_id))
+        (g->evidence_id && !r->evidence_id) || (g->renews.n && !r->renews.p))
         return err_set(ei, TD_NOMEM, "no memory for the certificate's record");
     cert_sha256(c, r->sha256);
     cert_spki_sha256(c, r->spki_sha256);
@@ -126,18 +128,22 @@ static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
 enum td_err ca_issue(struct ca *ca, const struct ca_grant *g, struct arena *a,
                      struct ca_record *ret, struct errinfo *ei)
 {
-    if (!g->profile || !g->device_serial || !purpose_of(g->profile))
+    struct ca_profile p;
+    if (!g->profile || !g->device_serial || profile_of(ca, g->profile, &p) != TD_OK)
         return err_reason(ei, TD_UNSUPPORTED, "profile-unknown", "no such certificate profile");
     struct signer_issue ask = {
         .profile = g->profile,
         .device_serial = g->device_serial,
         .spki = g->spki,
         .evidence_sha256 = SPAN_ARR(g->evidence_sha256),
+        .facts = g->facts,
     };
     struct signer_signed made;
     TD_TRY(signer_issue(ca->conf.signer, &ask, a, &made, ei));
     struct ca_record r = {.reason = -1};
     TD_TRY(fill_record(ca, g, &made, a, &r, ei));
+    r.purpose = p.access ? "access" : "management";
+    r.renew_at = r.created_at + (r.not_after - r.created_at) * p.renew / 100;
     metrics_add(METRIC_CERTS_ISSUED, 1);
     *ret = r;
     return TD_OK;

@@ -3,6 +3,7 @@
 #ifndef TD_ACME_CA_CA_H
 #define TD_ACME_CA_CA_H
 
+#include "acme/ca/profiles.h"
 #include "acme/ca/revoke.h"
 #include "acme/ca/signer_client.h"
 #include "mdm/base/rng.h"
@@ -16,6 +17,7 @@ struct ca_conf {
     struct signer_client *signer;
     const struct clock *clock;
     struct rng *rng;
+    struct ca_profiles *profiles; /* NULL: the built-in ones alone */
 };
 
 extern const struct store_stmts ca_stmts;
@@ -31,6 +33,8 @@ struct ca_grant {
     struct span spki;          /* DER of the only key it may be issued for */
     const char *order_id, *evidence_id;
     uint8_t evidence_sha256[SHA256_SIZE];
+    const struct profile_facts *facts; /* for the profile's templates; NULL for none */
+    struct span renews; /* serial of the certificate it takes the place of, or empty */
 };
 
 /* A certificate row; spans live in the arena it was read into. */
@@ -41,7 +45,9 @@ struct ca_record {
     uint8_t issuer[CERT_SKI_SIZE]; /* subject key identifier of the CA that signed it */
     struct span der;
     int64_t not_before, not_after, created_at;
-    bool revoked; /* or on hold */
+    int64_t renew_at;   /* when it is due to be renewed; written only */
+    struct span renews; /* serial of the certificate it takes the place of, or empty */
+    bool revoked;       /* or on hold */
     enum ca_state state;
     int64_t revoked_at; /* 0 when good */
     int reason;         /* -1 for none */

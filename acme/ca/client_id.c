@@ -7,6 +7,7 @@ enum {
     STMT_GET,
     STMT_CLAIM,
     STMT_OPEN,
+    STMT_RENEWS,
     STMT_CONSUME,
     STMT_CANCEL,
     STMT_PAGE,
@@ -16,9 +17,9 @@ enum {
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"client_id.add",
-                  "INSERT INTO client_ids (hash, serial, profile, created_at, expires_at) "
-                  "VALUES (?1, ?2, ?3, ?4, ?5)",
-                  "bttii", ""},
+                  "INSERT INTO client_ids (hash, serial, profile, created_at, expires_at, renews) "
+                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                  "bttiiB", ""},
     [STMT_GET] = {"client_id.get",
                   "SELECT serial, profile, expires_at, order_id FROM client_ids WHERE hash = ?1",
                   "b", "ttiT"},
@@ -30,6 +31,8 @@ static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_OPEN] = {"client_id.open",
                    "SELECT serial FROM client_ids WHERE order_id = ?1 AND consumed_at IS NULL", "t",
                    "t"},
+    [STMT_RENEWS] = {"client_id.renews", "SELECT renews FROM client_ids WHERE order_id = ?1", "t",
+                     "B"},
     [STMT_CONSUME] = {"client_id.consume",
                       "UPDATE client_ids SET consumed_at = ?2 "
                       "WHERE order_id = ?1 AND consumed_at IS NULL",
@@ -57,10 +60,17 @@ static struct span hash_of(const char *id, uint8_t out[static SHA256_SIZE])
 enum td_err client_id_add(struct tx *tx, const char *id, const char *serial, const char *profile,
                           int64_t now, int64_t expires, struct errinfo *ei)
 {
+    return client_id_add_renewal(tx, id, serial, profile, (struct span){NULL, 0}, now, expires, ei);
+}
+
+enum td_err client_id_add_renewal(struct tx *tx, const char *id, const char *serial,
+                                  const char *profile, struct span renews, int64_t now,
+                                  int64_t expires, struct errinfo *ei)
+{
     uint8_t h[SHA256_SIZE];
     return tx_exec(tx, &stmts[STMT_ADD],
                    SV_LIST(SV_BLOB(hash_of(id, h)), SV_TEXT(serial), SV_TEXT(profile), SV_INT(now),
-                           SV_INT(expires)),
+                           SV_INT(expires), SV_BLOB0(renews)),
                    NULL, ei);
 }
 
@@ -116,6 +126,17 @@ enum td_err client_id_check(struct tx *tx, const char *order_id, struct errinfo 
     TD_TRY(e);
     cur_end(&c);
     return TD_OK;
+}
+
+enum td_err client_id_renews(struct tx *tx, const char *order_id, struct arena *a, struct span *ret,
+                             struct errinfo *ei)
+{
+    struct cur c;
+    TD_TRY(tx_row(tx, &stmts[STMT_RENEWS], SV_LIST(SV_TEXT(order_id)), &c, ei));
+    bool none = cur_is_null(&c, 0);
+    *ret = cur_span_dup(&c, 0, a);
+    cur_end(&c);
+    return none || ret->p ? TD_OK : err_set(ei, TD_NOMEM, "no memory");
 }
 
 enum td_err client_id_consume(struct tx *tx, const char *order_id, int64_t now, struct errinfo *ei)

@@ -13,6 +13,16 @@ TD_NODISCARD enum td_err client_id_add(struct tx *tx, const char *id, const char
                                        const char *profile, int64_t now, int64_t expires,
                                        struct errinfo *ei);
 
+/* The same for a certificate that is to take the place of one there is: `renews`, its serial
+ * number, or empty. */
+TD_NODISCARD enum td_err client_id_add_renewal(struct tx *tx, const char *id, const char *serial,
+                                               const char *profile, struct span renews, int64_t now,
+                                               int64_t expires, struct errinfo *ei);
+
+/* What the order's identifier is to renew; empty for none. TD_NOTFOUND: the order claimed none. */
+TD_NODISCARD enum td_err client_id_renews(struct tx *tx, const char *order_id, struct arena *a,
+                                          struct span *ret, struct errinfo *ei);
+
 struct client_id {
     const char *serial, *profile; /* in the arena */
 };

@@ -6,8 +6,8 @@
 
 #define COLUMNS                                                                                    \
     "serial, device_serial, profile, purpose, sha256, spki_sha256, der, not_before, not_after, "   \
-    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer, shard, rev"
-#define COLUMN_TYPES "btttbbbiiiIITTiBii"
+    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer, shard, rev, renews"
+#define COLUMN_TYPES "btttbbbiiiIITTiBiiB"
 
 enum {
     STMT_ADD,
@@ -26,9 +26,9 @@ static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ADD] = {"ca.record_add",
                   "INSERT INTO certificates (serial, device_serial, profile, purpose, sha256, "
                   "spki_sha256, der, not_before, not_after, status, order_id, evidence_id, "
-                  "created_at, issuer, shard) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, "
-                  "?10, ?11, ?12, ?13, ?14)",
-                  "btttbbbiiTTibi", ""},
+                  "created_at, issuer, shard, renew_at, renews) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
+                  "?7, ?8, ?9, 0, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                  "btttbbbiiTTibiIB", ""},
     [STMT_GET] = {"ca.record_get", "SELECT " COLUMNS " FROM certificates WHERE serial = ?1", "b",
                   COLUMN_TYPES},
     [STMT_BY_HASH] = {"ca.record_by_hash", "SELECT " COLUMNS " FROM certificates WHERE sha256 = ?1",
@@ -81,7 +81,8 @@ enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errin
                         SV_TEXT(r->purpose), SV_BLOB(SPAN_ARR(r->sha256)),
                         SV_BLOB(SPAN_ARR(r->spki_sha256)), SV_BLOB(r->der), SV_INT(r->not_before),
                         SV_INT(r->not_after), SV_TEXT0(r->order_id), SV_TEXT0(r->evidence_id),
-                        SV_INT(r->created_at), SV_BLOB(SPAN_ARR(r->issuer)), SV_INT(r->shard)),
+                        SV_INT(r->created_at), SV_BLOB(SPAN_ARR(r->issuer)), SV_INT(r->shard),
+                        r->renew_at ? SV_INT(r->renew_at) : SV_NULL, SV_BLOB0(r->renews)),
                 NULL, ei));
     return hold_new(tx, r, ei);
 }
@@ -101,6 +102,14 @@ static void copy_issuer(const struct cur *c, int i, uint8_t out[static CERT_SKI_
     struct span s = cur_span(c, i);
     if (s.n == CERT_SKI_SIZE)
         memcpy(out, s.p, CERT_SKI_SIZE);
+}
+
+/* Whether every text and blob of the row could be copied. */
+static bool whole(const struct cur *c, const struct ca_record *r)
+{
+    return r->serial.p && r->device_serial && r->profile && r->purpose && r->der.p &&
+           (r->order_id || cur_is_null(c, 12)) && (r->evidence_id || cur_is_null(c, 13)) &&
+           (r->renews.p || cur_is_null(c, 18));
 }
 
 /* The current row, copied into the arena. */
@@ -124,10 +133,9 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_reco
         .created_at = cur_int(c, 14),
         .shard = cur_int(c, 16),
         .rev = cur_int(c, 17),
+        .renews = cur_span_dup(c, 18, a),
     };
-    bool whole = r.serial.p && r.device_serial && r.profile && r.purpose && r.der.p &&
-                 (r.order_id || cur_is_null(c, 12)) && (r.evidence_id || cur_is_null(c, 13));
-    if (!whole)
+    if (!whole(c, &r))
         return err_set(ei, TD_NOMEM, "no memory for a certificate's record");
     if (!copy_hash(c, 4, r.sha256) || !copy_hash(c, 5, r.spki_sha256))
         return err_set(ei, TD_DB, "a certificate's record is damaged");

@@ -397,10 +397,25 @@ static enum td_err await(struct signer_client *c, struct slot *s, const struct t
 static const char *reason_of(struct span s)
 {
     static const char *const known[] = {
-        "profile-unknown", "device-serial", "evidence-missing", "key-unsupported",  "key-of-ca",
-        "issuer-expires",  "rate",          "window",           "certid-malformed", "certid-hash",
-        "certid-issuer",   "stale",         "message",          "crl-shard",        "crl-number",
+        "profile-unknown",
+        "device-serial",
+        "evidence-missing",
+        "key-unsupported",
+        "key-of-ca",
+        "issuer-expires",
+        "rate",
+        "window",
+        "certid-malformed",
+        "certid-hash",
+        "certid-issuer",
+        "stale",
+        "message",
+        "crl-shard",
+        "crl-number",
         "crl-order",
+        "fact-missing",
+        "fact-unfit",
+        "lint",
     };
     for (size_t i = 0; i < TD_NITEMS(known); i++)
         if (span_eq_str(s, known[i]))
@@ -477,6 +492,8 @@ enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r, 
     m.u.issue.spki = r->spki;
     if (r->evidence_sha256.n)
         memcpy(m.u.issue.evidence_sha256, r->evidence_sha256.p, SHA256_SIZE);
+    if (r->facts)
+        m.u.issue.facts = *r->facts;
     return call(c, &m, a, ret, ei);
 }
 

@@ -4,6 +4,7 @@
 #ifndef TD_ACME_CA_SIGNER_CLIENT_H
 #define TD_ACME_CA_SIGNER_CLIENT_H
 
+#include "acme/signer/proto/profile_fact.h"
 #include "mdm/base/arena.h"
 #include "mdm/base/err.h"
 #include "mdm/crypt/crl.h"
@@ -50,10 +51,11 @@ void signer_client_certs(struct signer_client *c, struct signer_certs *ret);
 void signer_certs_free(struct signer_certs *c);
 
 struct signer_issue {
-    const char *profile; /* one of the signer's own table */
+    const char *profile; /* one of those in the CA directory */
     const char *device_serial;
     struct span spki;
     struct span evidence_sha256;
+    const struct profile_facts *facts; /* NULL for none */
 };
 
 /* What was signed (DER in the arena) and by whom: the subject key identifier of the issuing CA. */

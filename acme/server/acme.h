@@ -26,6 +26,15 @@ struct acme_ops {
      */
     enum td_err (*profile_policy)(void *ctx, const char *profile, struct acme_policy *ret,
                                   struct errinfo *ei);
+    /* Whether the device may have a certificate of the profile at this moment: TD_FORBIDDEN with
+     * its reason. facts: what it attested (attest_facts_json), NULL before. NULL: every listed one.
+     */
+    enum td_err (*profile_allows)(void *ctx, struct tx *tx, const char *profile, const char *serial,
+                                  const char *facts, struct errinfo *ei);
+    /* What is known of the device, for the templates of the profile; in the arena. NULL: its serial
+     * number alone. */
+    enum td_err (*device_facts)(void *ctx, struct tx *tx, const char *serial, const char *facts,
+                                struct arena *a, struct profile_facts *ret, struct errinfo *ei);
 };
 
 /* The profile of the directory that Link rel="index" names where a URL names none. A profile's name

@@ -3,6 +3,7 @@
 #include "acme/ca/client_id.h"
 #include "acme/server/call.h"
 #include "acme/server/order.h"
+#include "acme/server/policy.h"
 #include "acme/server/problem.h"
 #include "acme/server/record.h"
 #include "acme/server/stmts.h"
@@ -144,7 +145,7 @@ static enum td_err judge(struct tx *tx, const struct answer *s, struct errinfo *
         *ei = s->why;
         return s->verdict;
     }
-    TD_TRY(acme_check_listed(s->c->acme, tx, s->o.serial, ei));
+    TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
     TD_TRY(client_id_check(tx, s->o.id, ei));
     return store_evidence(tx, s, ei);
 }

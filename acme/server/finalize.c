@@ -3,6 +3,7 @@
 #include "acme/ca/client_id.h"
 #include "acme/server/call.h"
 #include "acme/server/order.h"
+#include "acme/server/policy.h"
 #include "acme/server/problem.h"
 #include "acme/server/record.h"
 #include "acme/server/stmts.h"
@@ -16,6 +17,9 @@ struct issue {
     const char *id;
     struct acme_order o; /* as read */
     uint8_t evidence_sha256[SHA256_SIZE];
+    const char *facts;          /* of the evidence, JSON */
+    struct profile_facts known; /* those and the inventory's */
+    struct span renews;         /* certificate whose place it takes, or empty */
     struct csr csr;
     struct ca_record rec;
     struct acme_order done; /* as it stands after the job */
@@ -31,11 +35,26 @@ static enum td_err bad_csr(struct errinfo *ei, const char *reason, const char *w
     return acme_refuse(ei, TD_INVAL, "badCSR", reason, "%s", what);
 }
 
+static enum td_err read_evidence(struct tx *tx, struct issue *s, struct errinfo *ei)
+{
+    struct cur row;
+    TD_TRY(tx_row(tx, ACME_SQL(EVIDENCE_HASH), SV_LIST(SV_TEXT(s->o.evidence_id)), &row, ei));
+    struct span hash = cur_span(&row, 0);
+    bool ok = hash.n == sizeof s->evidence_sha256;
+    if (ok)
+        memcpy(s->evidence_sha256, hash.p, hash.n);
+    s->facts = cur_dup(&row, 1, s->c->arena);
+    cur_end(&row);
+    if (!s->facts)
+        return err_set(ei, TD_NOMEM, "reading an order");
+    return ok ? TD_OK : err_set(ei, TD_DB, "an order's evidence is damaged");
+}
+
 /* The order, its evidence, and whether the device is listed now and was so all the time. */
 static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct issue *s = ctx;
-    struct cur row;
+    const struct acme_ops *ops = &s->c->acme->conf.ops;
     TD_TRY(acme_order_get(tx, s->c, s->id, &s->o, ei));
     if (acme_order_expired(&s->o, s->c->now))
         return acme_refuse(ei, TD_EXPIRED, "orderNotReady", "order-expired",
@@ -45,13 +64,12 @@ static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
                            "the order is not ready");
     TD_TRY(acme_check_listed(s->c->acme, tx, s->o.serial, ei));
     TD_TRY(client_id_check(tx, s->id, ei));
-    TD_TRY(tx_row(tx, ACME_SQL(EVIDENCE_HASH), SV_LIST(SV_TEXT(s->o.evidence_id)), &row, ei));
-    struct span hash = cur_span(&row, 0);
-    bool ok = hash.n == sizeof s->evidence_sha256;
-    if (ok)
-        memcpy(s->evidence_sha256, hash.p, hash.n);
-    cur_end(&row);
-    return ok ? TD_OK : err_set(ei, TD_DB, "an order's evidence is damaged");
+    TD_TRY(read_evidence(tx, s, ei));
+    TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
+    TD_TRY(client_id_renews(tx, s->id, s->c->arena, &s->renews, ei));
+    if (!ops->device_facts)
+        return TD_OK;
+    return ops->device_facts(ops->ctx, tx, s->o.serial, s->facts, s->c->arena, &s->known, ei);
 }
 
 static enum td_err read_csr(struct issue *s, struct errinfo *ei)
@@ -109,7 +127,7 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     struct issue *s = ctx;
     s->done = s->o;
     s->done.cert_serial = s->rec.serial;
-    TD_TRY(acme_check_listed(s->c->acme, tx, s->o.serial, ei));
+    TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_ISSUED, ei));
     TD_TRY(ca_record_add(tx, &s->rec, ei));
     TD_TRY(client_id_consume(tx, s->o.id, s->c->now, ei));
@@ -143,7 +161,9 @@ static enum td_err issue(struct issue *s, struct errinfo *ei)
                          .device_serial = s->o.serial,
                          .spki = s->csr.spki,
                          .order_id = s->o.id,
-                         .evidence_id = s->o.evidence_id};
+                         .evidence_id = s->o.evidence_id,
+                         .facts = &s->known,
+                         .renews = s->renews};
     memcpy(g.evidence_sha256, s->evidence_sha256, sizeof g.evidence_sha256);
     enum td_err e = ca_issue(conf->ca, &g, s->c->arena, &s->rec, ei);
     if (e != TD_OK)

@@ -87,7 +87,7 @@ static enum td_err claim(struct tx *tx, struct ask *q, struct errinfo *ei)
         return e;
     /* a device that left is told so, not that its identifier ended with it */
     struct errinfo unlisted = {0};
-    enum td_err listed = acme_check_listed(c->acme, tx, cid.serial, &unlisted);
+    enum td_err listed = acme_policy_allows(c->acme, tx, q->o.profile, cid.serial, NULL, &unlisted);
     if (listed != TD_OK && ei)
         *ei = unlisted;
     if (listed != TD_OK || e != TD_OK)

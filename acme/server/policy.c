@@ -1,6 +1,7 @@
 #include "acme/server/policy.h"
 
 #include "acme/server/problem.h"
+#include "acme/server/record.h"
 
 /* What follows /acme/ in other resources' URLs. */
 static const char *const taken[] = {"acct", "order", "authz", "chal", "cert", "renewal-info"};
@@ -25,5 +26,23 @@ enum td_err acme_policy_get(const struct acme *a, struct span profile, struct ar
         return err_set(ei, TD_NOMEM, "request");
     enum td_err e =
         acme_profile_name_free(name) ? ops->profile_policy(ops->ctx, name, ret, ei) : TD_NOTFOUND;
-    return e == TD_NOTFOUND ? acme_not_found(ei) : e;
+    if (e != TD_NOTFOUND)
+        return e;
+    return acme_refuse(ei, e, "malformed", "profile-unknown",
+                       "no certificate profile of this name is issued here");
+}
+
+enum td_err acme_policy_allows(const struct acme *a, struct tx *tx, const char *profile,
+                               const char *serial, const char *facts, struct errinfo *ei)
+{
+    const struct acme_ops *ops = &a->conf.ops;
+    TD_TRY(acme_check_listed(a, tx, serial, ei));
+    if (!ops->profile_allows)
+        return TD_OK;
+    enum td_err e = ops->profile_allows(ops->ctx, tx, profile, serial, facts, ei);
+    if (e == TD_FORBIDDEN && ei) {
+        ei->acme = "rejectedIdentifier";
+        ei->http = 403;
+    }
+    return e;
 }

@@ -7,6 +7,7 @@
 #ifndef TD_ACME_SIGNER_CADIR_H
 #define TD_ACME_SIGNER_CADIR_H
 
+#include "acme/signer/proto/profile_set.h"
 #include "acme/signer/proto/signer_msg.h"
 #include "mdm/base/arena.h"
 #include "mdm/base/secret.h"
@@ -73,6 +74,7 @@ struct cadir_issuing {
 struct cadir {
     struct arena arena; /* of the strings in conf */
     struct cadir_conf conf;
+    struct profile_set profiles; /* what a device's certificate may be */
     struct cert *root;
     struct span root_crl;                            /* in the arena; empty when there is none */
     struct cadir_issuing issuing[CADIR_ISSUING_MAX]; /* the active one, then newest first */

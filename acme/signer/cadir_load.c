@@ -187,6 +187,7 @@ static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_f
         return err_set(ei, TD_CRYPTO, "root.crt is not a CA certificate");
     TD_TRY(read_root_crl(c, dir, ei));
     TD_TRY(read_issuing(c, dir, ei));
+    TD_TRY(profile_set_load(dir, &c->profiles, ei));
     secret_auto pass = {NULL, 0};
     TD_TRY(cadir_pass(pass_file, &pass, ei));
     for (size_t i = 0; i < c->n; i++)
@@ -223,6 +224,7 @@ void cadir_free(struct cadir *c)
         cert_free(c->issuing[i].cert);
         key_free(c->issuing[i].key);
     }
+    profile_set_free(&c->profiles);
     arena_free(&c->arena);
     *c = (struct cadir){0};
 }

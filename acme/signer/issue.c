@@ -1,7 +1,6 @@
 #include "acme/signer/issue.h"
 
-#include "mdm/base/limits.h"
-#include "mdm/base/str.h"
+#include "acme/signer/profile_device.h"
 #include "mdm/crypt/cms.h"
 
 void issuer_init(struct issuer *is, const struct cadir *ca, struct audit_log *audit,
@@ -43,73 +42,89 @@ static enum td_err issuer_url(const struct cadir_issuing *by, const char **url, 
     return *url ? TD_OK : err_set(ei, TD_NOMEM, "no memory");
 }
 
-enum td_err issue_cert(struct issuer *is, const struct cadir_issuing *by, const struct profile *p,
-                       const struct profile_subject *who, struct span evidence, struct arena *a,
-                       struct span *ret_der, struct errinfo *ei)
+/* The part of the CRL that this serial number is in, for good. */
+static enum td_err crl_point(const struct issuer *is, const struct cadir_issuing *by,
+                             struct x509_spec *spec, struct arena *a, struct errinfo *ei)
 {
-    uint8_t serial[PROFILE_SERIAL_SIZE];
-    profile_serial(is->rng, serial);
-    struct profile_subject subject = *who;
-    subject.serial = SPAN_ARR(serial);
-    subject.now = clock_now(is->clock);
-    struct x509_spec spec;
-    profile_spec(p, &is->ca->conf, &subject, &spec);
-    if (spec.aia_ca_issuers)
-        TD_TRY(issuer_url(by, &spec.aia_ca_issuers, a, ei));
-    char crl_dp[SIGNER_MSG_URI_SIZE];
-    unsigned shard = signer_msg_crl_shard(SPAN_ARR(serial), (unsigned)is->ca->conf.crl_shards);
-    if (p->device && signer_msg_crl_uri(span_str(is->ca->conf.crl_url), by->hex, shard, crl_dp))
-        spec.crl_dp = crl_dp;
-    /* a responder serves to the last day of its CA */
-    if (p->nocheck && spec.not_after > cert_not_after(by->cert))
-        spec.not_after = cert_not_after(by->cert);
-    TD_TRY(profile_lint(&spec, by->cert, ei));
+    char *uri = arena_alloc(a, SIGNER_MSG_URI_SIZE);
+    if (!uri)
+        return err_set(ei, TD_NOMEM, "no memory");
+    unsigned shard = signer_msg_crl_shard(spec->serial, (unsigned)is->ca->conf.crl_shards);
+    if (signer_msg_crl_uri(span_str(is->ca->conf.crl_url), by->hex, shard, uri))
+        spec->crl_dp = uri;
+    return TD_OK;
+}
 
-    struct audit_entry line = {
-        .at = subject.now,
-        .profile = p->name,
-        .subject = who->name ? who->name : "",
-        .serial = SPAN_ARR(serial),
-        .evidence_sha256 = evidence,
-    };
+/* The last steps, the same for all: lint, build, the audit line. */
+static enum td_err make(struct issuer *is, const struct cadir_issuing *by, struct x509_spec *spec,
+                        struct audit_entry *line, bool crl, struct arena *a, struct span *ret_der,
+                        struct errinfo *ei)
+{
+    uint8_t *serial = arena_alloc(a, PROFILE_SERIAL_SIZE);
+    if (!serial)
+        return err_set(ei, TD_NOMEM, "no memory");
+    profile_serial(is->rng, serial);
+    spec->serial = span_of(serial, PROFILE_SERIAL_SIZE);
+    line->serial = spec->serial;
+    if (spec->aia_ca_issuers)
+        TD_TRY(issuer_url(by, &spec->aia_ca_issuers, a, ei));
+    if (crl)
+        TD_TRY(crl_point(is, by, spec, a, ei));
+    TD_TRY(profile_lint(spec, by->cert, ei));
     struct span spki, der;
-    TD_TRY(key_spki(who->public_key, a, &spki, ei));
-    digest_sha256(spki, line.spki_sha256);
-    TD_TRY(x509_build(&spec, by->cert, by->key, a, &der, ei));
-    TD_TRY(audit_log_add(is->audit, &line, ei));
+    TD_TRY(key_spki(spec->public_key, a, &spki, ei));
+    digest_sha256(spki, line->spki_sha256);
+    TD_TRY(x509_build(spec, by->cert, by->key, a, &der, ei));
+    TD_TRY(audit_log_add(is->audit, line, ei));
     *ret_der = der;
     return TD_OK;
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
+enum td_err issue_cert(struct issuer *is, const struct cadir_issuing *by, const struct profile *p,
+                       const struct profile_subject *who, struct span evidence, struct arena *a,
+                       struct span *ret_der, struct errinfo *ei)
 {
-    uint8_t any = 0;
-    for (size_t i = 0; i < n; i++)
-        any |= p[i];
-    return any == 0;
+    struct profile_subject subject = *who;
+    subject.now = clock_now(is->clock);
+    struct x509_spec spec;
+    profile_spec(p, &is->ca->conf, &subject, &spec);
+    /* a responder serves to the last day of its CA */
+    if (p->nocheck && spec.not_after > cert_not_after(by->cert))
+        spec.not_after = cert_not_after(by->cert);
+    struct audit_entry line = {
+        .at = subject.now,
+        .profile = p->name,
+        .subject = who->name ? who->name : "",
+        .evidence_sha256 = evidence,
+    };
+    return make(is, by, &spec, &line, false, a, ret_der, ei);
 }
 
 enum td_err issue_handle(struct issuer *is, const struct signer_msg_issue *m, struct arena *a,
                          struct signer_msg_signed *ret, struct errinfo *ei)
 {
-    const struct profile *p = profile_find(m->profile);
-    if (!p || !p->remote)
+    const struct profile_conf *p = profile_set_find(&is->ca->profiles, m->profile);
+    if (!p)
         return err_reason(ei, TD_UNSUPPORTED, "profile-unknown", "no such certificate profile");
-    if (!str_device_serial(m->device_serial))
-        return err_reason(ei, TD_INVAL, "device-serial", "the device's serial number is not valid");
-    if (p->attested && all_zero(m->evidence_sha256, SHA256_SIZE))
-        return err_reason(ei, TD_FORBIDDEN, "evidence-missing",
-                          "this profile needs evidence and none is named");
+    TD_TRY(profile_device_check(p, m, ei));
     TD_TRY(ber_guard(m->spki, ei));
     key_auto *key = NULL;
     TD_TRY(key_from_spki_known(m->spki, &key, ei));
-    char *name = arena_dup(a, m->device_serial);
-    if (!name)
+    int64_t now = clock_now(is->clock);
+    struct x509_spec spec;
+    TD_TRY(profile_device_spec(p, &is->ca->conf, m, key, now, a, &spec, ei));
+    const char *serial = arena_dup(a, m->device_serial);
+    if (!serial)
         return err_set(ei, TD_NOMEM, "no memory");
     if (!issue_bucket_take(&is->bucket, clock_mono(is->clock), ISSUE_RATE))
         return err_reason(ei, TD_BUSY, "rate", "too many certificates a second");
-    struct profile_subject who = {.name = name, .public_key = key};
+    struct audit_entry line = {
+        .at = now,
+        .profile = p->name,
+        .subject = serial,
+        .evidence_sha256 = SPAN_ARR(m->evidence_sha256),
+    };
     const struct cadir_issuing *by = &is->ca->issuing[0];
     memcpy(ret->issuer, by->id, sizeof ret->issuer);
-    return issue_cert(is, by, p, &who, SPAN_ARR(m->evidence_sha256), a, &ret->der, ei);
+    return make(is, by, &spec, &line, true, a, &ret->der, ei);
 }

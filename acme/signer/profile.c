@@ -7,30 +7,13 @@
 #include "mdm/base/str.h"
 
 #define OID_SERVER_AUTH "1.3.6.1.5.5.7.3.1"
-#define OID_CLIENT_AUTH "1.3.6.1.5.5.7.3.2"
 #define OID_OCSP_SIGNING "1.3.6.1.5.5.7.3.9"
-#define CN_MAX 64 /* ub-common-name, RFC 5280 appendix A.1 */
 #define HOST_MAX 253
 
-static const char *const eku_client[] = {OID_CLIENT_AUTH, NULL};
 static const char *const eku_server[] = {OID_SERVER_AUTH, NULL};
 static const char *const eku_ocsp[] = {OID_OCSP_SIGNING, NULL};
 
 static const struct profile profiles[] = {
-    {.name = "management",
-     .remote = true,
-     .attested = true,
-     .device = true,
-     .eku = eku_client,
-     .life_offset = offsetof(struct cadir_conf, management_life),
-     .aia = true},
-    {.name = "access",
-     .remote = true,
-     .attested = true,
-     .device = true,
-     .eku = eku_client,
-     .life_offset = offsetof(struct cadir_conf, access_life),
-     .aia = true},
     {.name = "tls-server",
      .eku = eku_server,
      .life_offset = offsetof(struct cadir_conf, tls_life),
@@ -74,8 +57,7 @@ void profile_spec(const struct profile *p, const struct cadir_conf *conf,
         .key_usage = X509_KU_DIGITAL_SIGNATURE,
         .eku = p->eku,
         .path_len = -1,
-        .san_permanent_id = p->device ? s->name : NULL,
-        .san_dns = p->device ? NULL : s->dns,
+        .san_dns = s->dns,
         .aia_ocsp = p->aia ? uri(conf->ocsp_url) : NULL,
         .aia_ca_issuers = p->aia ? uri(conf->aia_url) : NULL,
         .ocsp_nocheck = p->nocheck,
@@ -181,15 +163,13 @@ static enum td_err lint_names(const struct x509_spec *s, const struct cert *issu
     (void)issuer;
     if (!s->o || !*s->o)
         return err_set(ei, TD_INVAL, "the organisation is empty");
-    if (s->cn && (!*s->cn || strlen(s->cn) > CN_MAX))
-        return err_set(ei, TD_INVAL, "the common name is empty or longer than %d bytes", CN_MAX);
-    if (s->san_permanent_id && !str_device_serial(span_str(s->san_permanent_id)))
-        return err_reason(ei, TD_INVAL, "device-serial", "the device's serial number is not valid");
+    if (s->cn && !*s->cn)
+        return err_set(ei, TD_INVAL, "the common name is empty");
     for (const char *const *n = s->san_dns; n && *n; n++)
         if (!profile_host_valid(*n))
             return err_set(ei, TD_INVAL, "not a host name or address: %.80s", *n);
-    bool san = s->san_permanent_id || (s->san_dns && s->san_dns[0]);
-    if (!san && !s->ocsp_nocheck)
+    bool san = s->san_permanent_id || (s->san_dns && s->san_dns[0]) || s->san_email || s->san_uri;
+    if (!san && !s->cn && !s->ocsp_nocheck)
         return err_set(ei, TD_INVAL, "the certificate names nobody");
     return TD_OK;
 }

@@ -1,5 +1,6 @@
-/* Certificate profiles: what may be in a certificate is decided here, by table. A request names a
- * row, a device and a public key; nothing else of it gets into the certificate. Pure functions. */
+/* The certificates that this program makes for the server itself, by table, and the last look at
+ * every specification. Nobody asks for these over the channel; devices' certificates are made in
+ * profile_device.c. Pure functions. */
 #ifndef TD_ACME_SIGNER_PROFILE_H
 #define TD_ACME_SIGNER_PROFILE_H
 
@@ -9,10 +10,7 @@
 
 struct profile {
     const char *name;
-    bool remote;   /* may be asked for over the channel; the others serve this program alone */
-    bool attested; /* needs the hash of the evidence */
-    bool device;   /* subject CN and SAN are a device's serial number; otherwise DNS names */
-    bool nocheck;  /* id-pkix-ocsp-nocheck */
+    bool nocheck; /* id-pkix-ocsp-nocheck */
     const char *const *eku;
     size_t life_offset; /* of the lifetime in struct cadir_conf */
     bool aia;
@@ -25,8 +23,8 @@ const struct profile *profile_find(struct span name);
 #define PROFILE_BACKDATE 3600 /* devices' clocks are late or early by minutes */
 
 struct profile_subject {
-    const char *name;       /* device serial, or common name; NULL for none */
-    const char *const *dns; /* NULL-terminated, for profiles that are not a device's */
+    const char *name;       /* common name; NULL for none */
+    const char *const *dns; /* NULL-terminated */
     const struct key *public_key;
     struct span serial; /* of the certificate */
     int64_t now;

@@ -17,7 +17,7 @@ struct job {
     /* a DeviceConfigured made ready for a device that waits in Setup Assistant (MB-17) */
     char uuid[UUID_SIZE];
     struct span configured;
-    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who, struct errinfo *ei);
+    enum td_err (*fn)(struct job *j, struct tx *tx, struct core_who *who, struct errinfo *ei);
     /* results */
     char serial[CORE_SERIAL_SIZE];
     bool push;
@@ -154,7 +154,19 @@ static enum td_err authenticate_id(const struct job *j, struct errinfo *ei)
     return TD_OK;
 }
 
-static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_who *who,
+static enum td_err authenticate_renewed(struct job *j, struct tx *tx, const struct core_who *who,
+                                        struct errinfo *ei)
+{
+    const struct core_msg *m = j->m;
+    TD_TRY(tx_exec(tx, CORE_SQL(ENR_DESCRIBE),
+                   SV_LIST(SV_TEXT(who->row.id), SV_TEXT(m->device_name), SV_TEXT(m->model),
+                           SV_TEXT(m->product), SV_TEXT(m->os_version), SV_TEXT(m->build),
+                           SV_BLOB(j->body)),
+                   NULL, ei));
+    return accepted(j, tx, who->row.serial, "Authenticate (renewed identity)", ei);
+}
+
+static enum td_err authenticate(struct job *j, struct tx *tx, struct core_who *who,
                                 struct errinfo *ei)
 {
     struct core_row row;
@@ -173,6 +185,11 @@ static enum td_err authenticate(struct job *j, struct tx *tx, const struct core_
         strcmp(row.serial, who->cert.device_serial) != 0)
         return err_reason(ei, TD_FORBIDDEN, "udid-other-serial",
                           "another device enrolled with this UDID");
+    /* MB-20, MB-27: a renewed identity announces itself; nothing that is enrolled is reset */
+    bool renewing = who->renewing;
+    TD_TRY(core_take_over(j->c, tx, who, j->id, j->m->udid, j->now, j->txn, ei));
+    if (renewing && who->pinned)
+        return authenticate_renewed(j, tx, who, ei);
     /* MB-21: the same certificate again is a retry, unless the enrolment is over. */
     if (who->pinned && who->row.state != CORE_REMOVED)
         return TD_OK;
@@ -197,10 +214,11 @@ static enum td_err queue_configured(struct job *j, struct tx *tx, const struct c
                    NULL, ei);
 }
 
-static enum td_err token_update(struct job *j, struct tx *tx, const struct core_who *who,
+static enum td_err token_update(struct job *j, struct tx *tx, struct core_who *who,
                                 struct errinfo *ei)
 {
     const struct core_msg *m = j->m;
+    TD_TRY(core_take_over(j->c, tx, who, j->id, m->udid, j->now, j->txn, ei));
     TD_TRY(core_alive(who, ei));
     TD_TRY(core_same_device(who, m->udid ? m->udid : m->enrollment_id, ei));
     if (m->user_channel)
@@ -229,9 +247,9 @@ static enum td_err token_update(struct job *j, struct tx *tx, const struct core_
 
 /* --- CheckOut ------------------------------------------------------------------------------ */
 
-static enum td_err check_out(struct job *j, struct tx *tx, const struct core_who *who,
-                             struct errinfo *ei)
+static enum td_err check_out(struct job *j, struct tx *tx, struct core_who *who, struct errinfo *ei)
 {
+    TD_TRY(core_take_over(j->c, tx, who, j->id, j->m->udid, j->now, j->txn, ei));
     if (!who->pinned)
         return core_alive(who, ei);
     TD_TRY(core_same_device(who, j->m->udid ? j->m->udid : j->m->enrollment_id, ei));
@@ -246,7 +264,7 @@ static enum td_err check_out(struct job *j, struct tx *tx, const struct core_who
 /* --- the others ---------------------------------------------------------------------------- */
 
 /* MB-6: 410, do not manage this user for this login. */
-static enum td_err user_authenticate(struct job *j, struct tx *tx, const struct core_who *who,
+static enum td_err user_authenticate(struct job *j, struct tx *tx, struct core_who *who,
                                      struct errinfo *ei)
 {
     (void)j, (void)tx;
@@ -259,7 +277,7 @@ static enum td_err user_authenticate(struct job *j, struct tx *tx, const struct 
 
 /* Escrow is not kept yet, and the profile does not offer it (MB-73). To accept a token and lose it
  * would be worse than to refuse it: the device keeps it and asks again. Deleting is always done. */
-static enum td_err set_bootstrap(struct job *j, struct tx *tx, const struct core_who *who,
+static enum td_err set_bootstrap(struct job *j, struct tx *tx, struct core_who *who,
                                  struct errinfo *ei)
 {
     (void)tx;
@@ -270,7 +288,7 @@ static enum td_err set_bootstrap(struct job *j, struct tx *tx, const struct core
 }
 
 /* Known or not, this needs the certificate alone: an empty answer tells nothing. */
-static enum td_err get_bootstrap(struct job *j, struct tx *tx, const struct core_who *who,
+static enum td_err get_bootstrap(struct job *j, struct tx *tx, struct core_who *who,
                                  struct errinfo *ei)
 {
     (void)j, (void)tx, (void)who, (void)ei;
@@ -285,7 +303,7 @@ static enum td_err empty_dict(struct arena *a, struct buf *reply)
 
 static const struct {
     const char *type;
-    enum td_err (*fn)(struct job *j, struct tx *tx, const struct core_who *who, struct errinfo *ei);
+    enum td_err (*fn)(struct job *j, struct tx *tx, struct core_who *who, struct errinfo *ei);
     enum td_err (*reply)(struct arena *a, struct buf *reply); /* NULL: zero bytes */
     bool writes;
 } messages[] = {

@@ -63,7 +63,7 @@ static enum td_err unrecognized(struct errinfo *ei, const char *why)
 }
 
 /* Who it is, and whether it may speak here. */
-static enum td_err admit(struct job *j, struct tx *tx, struct errinfo *ei)
+static enum td_err admit(struct job *j, struct tx *tx, bool writing, struct errinfo *ei)
 {
     struct core_who who;
     j->out = OUT_EMPTY;
@@ -71,6 +71,11 @@ static enum td_err admit(struct job *j, struct tx *tx, struct errinfo *ei)
     j->done = j->unknown_uuid = j->push_later = false;
     j->row = (struct core_row){0};
     TD_TRY(core_identify(j->c, tx, j->id, &who, ei));
+    if (who.renewing && !writing) {
+        j->out = OUT_WRITE;
+        return TD_OK;
+    }
+    TD_TRY(core_take_over(j->c, tx, &who, j->id, j->r->udid, j->now, j->txn, ei));
     if (!who.pinned)
         return core_alive(&who, ei);
     TD_TRY(core_same_device(&who, j->r->udid, ei));
@@ -211,7 +216,7 @@ static enum td_err next_command(struct job *j, struct tx *tx, struct errinfo *ei
 static enum td_err step_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
-    TD_TRY(admit(j, tx, ei));
+    TD_TRY(admit(j, tx, true, ei));
     if (j->r->user_channel) /* no user channel, no commands on it */
         return TD_OK;
     if (j->row.state == CORE_LEAVING)
@@ -229,8 +234,8 @@ static enum td_err idle_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
     struct cur cur;
-    TD_TRY(admit(j, tx, ei));
-    if (j->r->user_channel)
+    TD_TRY(admit(j, tx, false, ei));
+    if (j->r->user_channel || j->out == OUT_WRITE)
         return TD_OK;
     if (j->row.state == CORE_LEAVING) {
         j->out = OUT_REMOVAL;

@@ -4,6 +4,7 @@
 
 #include "mdm/base/buf.h"
 #include "mdm/base/rng.h"
+#include "mdm/base/uuid.h"
 #include "mdm/core/push.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/store/store.h"
@@ -18,6 +19,8 @@ struct core_cert {
     char purpose[16]; /* "management" */
     bool revoked;
     int64_t not_after;
+    bool renews; /* it was issued to take the place of this one: */
+    uint8_t renews_sha256[SHA256_SIZE];
 };
 
 struct core_ops {
@@ -31,6 +34,12 @@ struct core_ops {
     enum td_err (*cert_supersede)(void *ctx, struct tx *tx,
                                   const uint8_t sha256[static SHA256_SIZE], int64_t now,
                                   struct errinfo *ei);
+    /* A renewed identity was used for the first time: the one it took the place of, and others that
+     * were issued for the same and never used, are revoked (superseded) in the transaction. NULL
+     * where nothing is renewed. */
+    enum td_err (*cert_renewed)(void *ctx, struct tx *tx, const uint8_t old[static SHA256_SIZE],
+                                const uint8_t renewed[static SHA256_SIZE], int64_t now,
+                                struct errinfo *ei);
 };
 
 struct core_conf {
@@ -89,6 +98,10 @@ TD_NODISCARD enum td_err core_enrollment_list(struct tx *tx, const char *after_s
                                               struct arena *a, struct core_enrollment **ret,
                                               size_t *ret_n, struct errinfo *ei);
 
+/* Whether an enrolment that is enrolled holds the certificate as its identity. */
+TD_NODISCARD enum td_err core_identity_held(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                            bool *ret, struct errinfo *ei);
+
 /* Inside the leaving transaction: state leaving, queue cancelled, a push asked for. From then on
  * core_connect serves the device nothing but RemoveProfile of its enrolment. */
 TD_NODISCARD enum td_err core_leave(struct tx *tx, const char *serial, int64_t now,
@@ -108,6 +121,24 @@ struct core_command {
 TD_NODISCARD enum td_err core_enqueue(struct core *c, const char *serial,
                                       const struct plist *command, const char *uuid,
                                       const char *actor, char *ret_uuid, struct errinfo *ei);
+
+/* The same in two steps, for callers that change more in the one transaction: rendered first (in
+ * the arena), queued in the caller's job, core_wake behind the commit. */
+struct core_prepared {
+    char uuid[UUID_SIZE], txn[RNG_ID_SIZE];
+    const char *type, *actor;
+    struct span body;
+    int64_t now;
+};
+TD_NODISCARD enum td_err core_prepare(struct core *c, const struct plist *command, const char *uuid,
+                                      const char *actor, struct arena *a, struct core_prepared *ret,
+                                      struct errinfo *ei);
+TD_NODISCARD enum td_err core_enqueue_in(struct tx *tx, const char *serial,
+                                         const struct core_prepared *p, struct errinfo *ei);
+
+/* Takes a command back that the device has not been given yet; one that it was given stays. */
+TD_NODISCARD enum td_err core_command_cancel(struct tx *tx, const char *uuid, int64_t now,
+                                             struct errinfo *ei);
 
 /* One command of that serial; TD_NOTFOUND. */
 TD_NODISCARD enum td_err core_command_get(struct tx *tx, const char *serial, const char *uuid,

@@ -43,6 +43,7 @@ struct core_row {
 struct core_who {
     struct core_cert cert;
     bool pinned;
+    bool renewing; /* not pinned itself, but issued to renew what is: `row` is that enrolment */
     struct core_row row;
 };
 

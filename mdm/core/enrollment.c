@@ -78,8 +78,49 @@ enum td_err core_identify(struct core *c, struct tx *tx, const struct core_ident
     if (e != TD_OK && e != TD_NOTFOUND)
         return e;
     who.pinned = e == TD_OK;
+    if (!who.pinned && who.cert.renews) {
+        e = row_get(tx, CORE_SQL(ENR_BY_CERT), SV_BLOB(SPAN_ARR(who.cert.renews_sha256)), &who.row,
+                    ei);
+        if (e != TD_OK && e != TD_NOTFOUND)
+            return e;
+        who.renewing = e == TD_OK && strcmp(who.row.serial, who.cert.device_serial) == 0;
+    }
     *ret = who;
     return TD_OK;
+}
+
+enum td_err core_take_over(struct core *c, struct tx *tx, struct core_who *who,
+                           const struct core_ident *id, const char *udid, int64_t now,
+                           const char *txn, struct errinfo *ei)
+{
+    const struct core_ops *ops = &c->conf.ops;
+    bool living = who->row.state == CORE_ENROLLED || who->row.state == CORE_AUTHENTICATED;
+    bool fits = who->renewing && living && !who->cert.revoked && udid && ops->cert_renewed &&
+                strcmp(udid, who->row.id) == 0 && strcmp(who->cert.purpose, "management") == 0;
+    if (!fits)
+        return TD_OK;
+    int64_t changes = 0;
+    TD_TRY(tx_exec(tx, CORE_SQL(ENR_PIN),
+                   SV_LIST(SV_TEXT(who->row.id), SV_BLOB(SPAN_ARR(id->cert_sha256)),
+                           SV_BLOB(SPAN_ARR(who->row.cert_sha256))),
+                   &changes, ei));
+    if (changes != 1)
+        return err_set(ei, TD_CONFLICT, "the enrolment changed meanwhile");
+    TD_TRY(ops->cert_renewed(ops->ctx, tx, who->row.cert_sha256, id->cert_sha256, now, ei));
+    memcpy(who->row.cert_sha256, id->cert_sha256, SHA256_SIZE);
+    who->renewing = false;
+    who->pinned = true;
+    return audit_add(tx, now, txn, "device", "enrollment.renewed", who->row.serial, "", ei);
+}
+
+enum td_err core_identity_held(struct tx *tx, const uint8_t sha256[static SHA256_SIZE], bool *ret,
+                               struct errinfo *ei)
+{
+    struct core_row row;
+    enum td_err e =
+        row_get(tx, CORE_SQL(ENR_BY_CERT), SV_BLOB(span_of(sha256, SHA256_SIZE)), &row, ei);
+    *ret = e == TD_OK && row.state == CORE_ENROLLED;
+    return e == TD_NOTFOUND ? TD_OK : e;
 }
 
 enum td_err core_alive(const struct core_who *who, struct errinfo *ei)

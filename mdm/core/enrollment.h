@@ -9,6 +9,13 @@
 TD_NODISCARD enum td_err core_identify(struct core *c, struct tx *tx, const struct core_ident *id,
                                        struct core_who *ret, struct errinfo *ei);
 
+/* First use of a renewed identity: the enrolment's pin moves to it and the old certificate ends, in
+ * this transaction; queue, tokens and state stay (MB-20). *who is pinned then. Only for a device
+ * that names its own UDID; whoever is not renewing is left as it is. */
+TD_NODISCARD enum td_err core_take_over(struct core *c, struct tx *tx, struct core_who *who,
+                                        const struct core_ident *id, const char *udid, int64_t now,
+                                        const char *txn, struct errinfo *ei);
+
 /* The refusal of a certificate that the CA does not know. */
 enum td_err core_cert_unknown(struct errinfo *ei);
 

@@ -11,19 +11,11 @@
 /* The command as XML: base64 and markup around the largest raw body. */
 #define COMMAND_XML_MAX ((size_t)LIMIT_BODY_PROFILE * 2)
 
-struct enqueue {
-    struct core *c;
-    const char *serial, *uuid, *type, *actor;
-    struct span body;
-    int64_t now;
-    char txn[RNG_ID_SIZE];
-};
-
-static enum td_err enqueue_job(struct tx *tx, void *ctx, struct errinfo *ei)
+enum td_err core_enqueue_in(struct tx *tx, const char *serial, const struct core_prepared *p,
+                            struct errinfo *ei)
 {
-    const struct enqueue *q = ctx;
     struct core_row row;
-    enum td_err e = core_row_newest(tx, q->serial, &row, ei);
+    enum td_err e = core_row_newest(tx, serial, &row, ei);
     if (e == TD_NOTFOUND)
         return err_reason(ei, TD_NOTFOUND, "not-enrolled", "the device has no enrolment");
     TD_TRY(e);
@@ -32,44 +24,71 @@ static enum td_err enqueue_job(struct tx *tx, void *ctx, struct errinfo *ei)
                           row.state == CORE_AUTHENTICATED ? "not-enrolled" : "leaving",
                           "the device is not enrolled");
     e = tx_exec(tx, CORE_SQL(CMD_INSERT),
-                SV_LIST(SV_TEXT(q->uuid), SV_TEXT(row.id), SV_TEXT(q->type), SV_BLOB(q->body),
-                        SV_TEXT(q->actor), SV_INT(q->now)),
+                SV_LIST(SV_TEXT(p->uuid), SV_TEXT(row.id), SV_TEXT(p->type), SV_BLOB(p->body),
+                        SV_TEXT(p->actor), SV_INT(p->now)),
                 NULL, ei);
     if (e == TD_EXISTS) /* MB-57 */
         return err_reason(ei, TD_EXISTS, "command-uuid-used", "that CommandUUID was used before");
     TD_TRY(e);
-    TD_TRY(tx_exec(tx, CORE_SQL(PUSH_WANT), SV_LIST(SV_TEXT(row.id), SV_INT(q->now)), NULL, ei));
+    TD_TRY(tx_exec(tx, CORE_SQL(PUSH_WANT), SV_LIST(SV_TEXT(row.id), SV_INT(p->now)), NULL, ei));
     char detail[160];
-    snprintf(detail, sizeof detail, "%s %s", q->type, q->uuid);
-    return audit_add(tx, q->now, q->txn, q->actor, "command.queue", row.serial, detail, ei);
+    snprintf(detail, sizeof detail, "%s %s", p->type, p->uuid);
+    return audit_add(tx, p->now, p->txn, p->actor, "command.queue", row.serial, detail, ei);
+}
+
+enum td_err core_command_cancel(struct tx *tx, const char *uuid, int64_t now, struct errinfo *ei)
+{
+    return tx_exec(tx, CORE_SQL(CMD_TAKE_BACK), SV_LIST(SV_TEXT(uuid), SV_INT(now)), NULL, ei);
+}
+
+enum td_err core_prepare(struct core *c, const struct plist *command, const char *uuid,
+                         const char *actor, struct arena *a, struct core_prepared *ret,
+                         struct errinfo *ei)
+{
+    buf_auto xml;
+    buf_init(&xml, COMMAND_XML_MAX);
+    struct core_prepared p = {.actor = actor ? actor : ""};
+    if (uuid && !uuid_valid(span_str(uuid)))
+        return err_set(ei, TD_INVAL, "CommandUUID: not a UUID");
+    if (uuid)
+        memcpy(p.uuid, uuid, UUID_SIZE);
+    else
+        uuid_new(c->conf.rng, p.uuid);
+    enum td_err e = plist_str(command, "RequestType", a, &p.type);
+    if (e != TD_OK || !*p.type)
+        return err_set(ei, e == TD_NOMEM ? e : TD_INVAL, "RequestType: a string is needed");
+    TD_TRY(command_xml(command, p.uuid, a, &xml, ei));
+    p.body = arena_span(a, buf_view(&xml));
+    if (!p.body.p)
+        return err_set(ei, TD_NOMEM, "no memory for a command");
+    p.now = clock_now(c->conf.clock);
+    rng_id(c->conf.rng, p.txn);
+    *ret = p;
+    return TD_OK;
+}
+
+struct enqueue {
+    const char *serial;
+    struct core_prepared p;
+};
+
+static enum td_err enqueue_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct enqueue *q = ctx;
+    return core_enqueue_in(tx, q->serial, &q->p, ei);
 }
 
 enum td_err core_enqueue(struct core *c, const char *serial, const struct plist *command,
                          const char *uuid, const char *actor, char *ret_uuid, struct errinfo *ei)
 {
-    char id[UUID_SIZE];
     arena_auto a;
-    buf_auto xml;
-    arena_init(&a, LIMIT_REQ_ARENA);
-    buf_init(&xml, COMMAND_XML_MAX);
-    if (uuid && !uuid_valid(span_str(uuid)))
-        return err_set(ei, TD_INVAL, "CommandUUID: not a UUID");
-    if (uuid)
-        memcpy(id, uuid, UUID_SIZE);
-    else
-        uuid_new(c->conf.rng, id);
-    struct enqueue q = {.c = c, .serial = serial, .uuid = id, .actor = actor ? actor : ""};
-    enum td_err e = plist_str(command, "RequestType", &a, &q.type);
-    if (e != TD_OK || !*q.type)
-        return err_set(ei, e == TD_NOMEM ? e : TD_INVAL, "RequestType: a string is needed");
-    TD_TRY(command_xml(command, id, &a, &xml, ei));
-    q.body = buf_view(&xml);
-    q.now = clock_now(c->conf.clock);
-    rng_id(c->conf.rng, q.txn);
+    arena_init(&a, (size_t)LIMIT_REQ_ARENA + COMMAND_XML_MAX);
+    struct enqueue q = {.serial = serial};
+    TD_TRY(core_prepare(c, command, uuid, actor, &a, &q.p, ei));
     TD_TRY(store_write(c->conf.store, enqueue_job, &q, ei));
     metrics_add(METRIC_COMMANDS_QUEUED, 1);
     core_pump_kick(c); /* MB-60: after the commit */
-    memcpy(ret_uuid, id, UUID_SIZE);
+    memcpy(ret_uuid, q.p.uuid, UUID_SIZE);
     return TD_OK;
 }
 

@@ -13,6 +13,7 @@
 #define OID_CN "\x55\x04\x03"
 #define OID_C "\x55\x04\x06"
 #define OID_O "\x55\x04\x0a"
+#define OID_OU "\x55\x04\x0b"
 
 static bool printable(struct span s)
 {
@@ -61,6 +62,7 @@ static enum td_err put_subject(struct buf *b, const struct x509_spec *s, bool *r
     size_t before = b->n;
     TD_TRY(put_attr(b, SPAN_LIT(OID_C), s->c, 2, ei));
     TD_TRY(put_attr(b, SPAN_LIT(OID_O), s->o, UB_NAME, ei));
+    TD_TRY(put_attr(b, SPAN_LIT(OID_OU), s->ou, UB_NAME, ei));
     TD_TRY(put_attr(b, SPAN_LIT(OID_CN), s->cn, UB_NAME, ei));
     *ret_empty = b->n == before;
     der_close(b, name);
@@ -113,7 +115,8 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
     buf_init(&subject, 1024);
     bool empty = false;
     TD_TRY(put_subject(&subject, s, &empty, ei));
-    if (empty && (s->ca || !issuer || (!s->san_permanent_id && !s->san_dns)))
+    bool san = s->san_permanent_id || s->san_dns || s->san_email || s->san_uri;
+    if (empty && (s->ca || !issuer || !san))
         return err_set(ei, TD_INVAL, "empty subject");
 
     size_t tbs = der_open(b, DER_SEQUENCE);

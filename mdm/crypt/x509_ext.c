@@ -18,6 +18,7 @@
 #define OID_PERMANENT_ID "\x2b\x06\x01\x05\x05\x07\x08\x03"
 
 #define GN_OTHER 0
+#define GN_EMAIL 1
 #define GN_DNS 2
 #define GN_URI 6
 #define GN_IP 7
@@ -136,7 +137,9 @@ static enum td_err put_aki(struct buf *b, const struct ext_args *x, struct errin
 
 static bool has_san(const struct ext_args *x)
 {
-    return set(x->spec->san_permanent_id) || (x->spec->san_dns && x->spec->san_dns[0]);
+    const struct x509_spec *s = x->spec;
+    return set(s->san_permanent_id) || (s->san_dns && s->san_dns[0]) || set(s->san_email) ||
+           set(s->san_uri);
 }
 
 /* otherName PermanentIdentifier with identifierValue alone (RFC 4043 section 2). */
@@ -170,6 +173,16 @@ static enum td_err put_host(struct buf *b, const char *name, struct errinfo *ei)
     return TD_OK;
 }
 
+static enum td_err put_text_name(struct buf *b, uint8_t tag, const char *text, struct errinfo *ei)
+{
+    if (!set(text))
+        return TD_OK;
+    if (!ia5(text, URI_MAX))
+        return err_set(ei, TD_INVAL, "name");
+    der_put(b, DER_CTX(tag), span_str(text));
+    return TD_OK;
+}
+
 static enum td_err put_san(struct buf *b, const struct ext_args *x, struct errinfo *ei)
 {
     size_t seq = der_open(b, DER_SEQUENCE);
@@ -177,6 +190,8 @@ static enum td_err put_san(struct buf *b, const struct ext_args *x, struct errin
         TD_TRY(put_permanent_id(b, x->spec->san_permanent_id, ei));
     for (const char *const *d = x->spec->san_dns; d && *d; d++)
         TD_TRY(put_host(b, *d, ei));
+    TD_TRY(put_text_name(b, GN_EMAIL, x->spec->san_email, ei));
+    TD_TRY(put_text_name(b, GN_URI, x->spec->san_uri, ei));
     der_close(b, seq);
     return TD_OK;
 }
@@ -243,6 +258,24 @@ static enum td_err put_nocheck(struct buf *b, const struct ext_args *x, struct e
     return TD_OK;
 }
 
+static bool has_tagged(const struct ext_args *x)
+{
+    return set(x->spec->tagged_oid);
+}
+
+static enum td_err put_tagged(struct buf *b, const struct ext_args *x, struct errinfo *ei)
+{
+    size_t seq = der_open(b, DER_SEQUENCE);
+    for (size_t i = 0; i < x->spec->ntagged; i++) {
+        const struct x509_tagged *v = &x->spec->tagged[i];
+        if (v->tag > 30 || !der_utf8_ok(v->value))
+            return err_set(ei, TD_INVAL, "a value of the extension of our own");
+        der_put(b, DER_CTX(v->tag), v->value);
+    }
+    der_close(b, seq);
+    return TD_OK;
+}
+
 /* Critical: basicConstraints and keyUsage always, subjectAltName when the subject is empty (RFC
  * 5280 section 4.2.1.6), nothing else. */
 enum critical { NEVER, ALWAYS, EMPTY_SUBJECT };
@@ -262,7 +295,19 @@ static const struct ext_row {
     {SPAN_LIT(OID_AIA), NEVER, has_aia, put_aia},
     {SPAN_LIT(OID_CRL_DP), NEVER, has_crl_dp, put_crl_dp},
     {SPAN_LIT(OID_OCSP_NOCHECK), NEVER, has_nocheck, put_nocheck},
+    {{NULL, 0}, NEVER, has_tagged, put_tagged}, /* the OID is in the specification */
 };
+
+static enum td_err put_oid(struct buf *b, const struct ext_row *r, const struct x509_spec *spec,
+                           struct errinfo *ei)
+{
+    uint8_t own[DER_OID_MAX];
+    struct span oid = r->oid.n ? r->oid : span_of(own, der_oid_text(spec->tagged_oid, own));
+    if (oid.n == 0)
+        return err_set(ei, TD_INVAL, "OID of the extension of our own");
+    der_put(b, DER_OID, oid);
+    return TD_OK;
+}
 
 enum td_err x509_put_exts(struct buf *b, const struct x509_spec *spec, bool empty_subject,
                           struct span ski, struct span aki, struct errinfo *ei)
@@ -275,7 +320,7 @@ enum td_err x509_put_exts(struct buf *b, const struct x509_spec *spec, bool empt
         if (!r->has(&x))
             continue;
         size_t ext = der_open(b, DER_SEQUENCE);
-        der_put(b, DER_OID, r->oid);
+        TD_TRY(put_oid(b, r, spec, ei));
         if (r->critical == ALWAYS || (r->critical == EMPTY_SUBJECT && empty_subject))
             der_put(b, DER_BOOLEAN, SPAN_LIT("\xff"));
         size_t value = der_open(b, DER_OCTET_STRING);

@@ -7,39 +7,58 @@
 #include "mdm/store/audit.h"
 
 #define SOURCE_MAX 32
-#define COLUMNS "serial, name, model, owner, source, rev, created_at, updated_at"
+#define COLUMNS "serial, name, model, owner, source, rev, created_at, updated_at, dev_groups"
 
-enum { INV_GET, INV_LIST, INV_INSERT, INV_UPDATE, INV_DELETE, INV_IMPORT, INV_STMTS };
+enum {
+    INV_GET,
+    INV_LIST,
+    INV_INSERT,
+    INV_UPDATE,
+    INV_DELETE,
+    INV_IMPORT,
+    INV_GROUPS_DROP,
+    INV_GROUP_ADD,
+    INV_STMTS
+};
 
 static const struct store_stmt stmts[INV_STMTS] = {
     [INV_GET] = {"inv.get", "SELECT " COLUMNS " FROM inv_devices WHERE serial = ?1", "t",
-                 "tttttiii"},
+                 "tttttiiit"},
     [INV_LIST] = {"inv.list",
                   "SELECT " COLUMNS " FROM inv_devices WHERE serial > ?1 ORDER BY serial LIMIT ?2",
-                  "ti", "tttttiii"},
+                  "ti", "tttttiiit"},
     [INV_INSERT] = {"inv.insert",
                     "INSERT INTO inv_devices (serial, name, model, owner, source, rev, created_at,"
-                    " updated_at) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6) ON CONFLICT DO NOTHING",
-                    "ttttti", ""},
-    [INV_UPDATE] = {"inv.update",
-                    "UPDATE inv_devices SET name = ?2, model = ?3, owner = ?4, source = ?5,"
-                    " updated_at = ?6, rev = rev + 1 WHERE serial = ?1 AND rev = ?7",
-                    "tttttii", ""},
+                    " updated_at, dev_groups) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?7, ?7, ?6)"
+                    " ON CONFLICT DO NOTHING",
+                    "tttttti", ""},
+    [INV_UPDATE] =
+        {"inv.update",
+         "UPDATE inv_devices SET name = ?2, model = ?3, owner = ?4, source = ?5,"
+         " dev_groups = ?6, updated_at = ?7, rev = rev + 1 WHERE serial = ?1 AND rev = ?8",
+         "ttttttii", ""},
     [INV_DELETE] = {"inv.delete", "DELETE FROM inv_devices WHERE serial = ?1 AND rev = ?2", "ti",
                     ""},
     /* gives the new rev, 1 when the row is new, and no row when nothing differs; a column that is
      * not in the file keeps what is stored */
     [INV_IMPORT] = {"inv.import",
                     "INSERT INTO inv_devices AS d (serial, name, model, owner, source, rev,"
-                    " created_at, updated_at) VALUES (?1, COALESCE(?2, ''), COALESCE(?3, ''),"
-                    " COALESCE(?4, ''), ?5, 1, ?6, ?6)"
+                    " created_at, updated_at, dev_groups) VALUES (?1, COALESCE(?2, ''),"
+                    " COALESCE(?3, ''), COALESCE(?4, ''), ?5, 1, ?6, ?6, COALESCE(?7, ''))"
                     " ON CONFLICT (serial) DO UPDATE SET name = COALESCE(?2, d.name),"
                     " model = COALESCE(?3, d.model), owner = COALESCE(?4, d.owner), source = ?5,"
-                    " updated_at = ?6, rev = d.rev + 1"
+                    " updated_at = ?6, rev = d.rev + 1, dev_groups = COALESCE(?7, d.dev_groups)"
                     " WHERE d.name <> COALESCE(?2, d.name) OR d.model <> COALESCE(?3, d.model)"
                     " OR d.owner <> COALESCE(?4, d.owner) OR d.source <> ?5"
+                    " OR d.dev_groups <> COALESCE(?7, d.dev_groups)"
                     " RETURNING rev",
-                    "tTTTti", "i"},
+                    "tTTTtiT", "i"},
+    [INV_GROUPS_DROP] = {"inv.groups_drop", "DELETE FROM inv_device_groups WHERE serial = ?1", "t",
+                         ""},
+    [INV_GROUP_ADD] = {"inv.group_add",
+                       "INSERT INTO inv_device_groups (serial, grp) VALUES (?1, ?2)"
+                       " ON CONFLICT DO NOTHING",
+                       "tt", ""},
 };
 
 const struct store_stmts inventory_stmts = {stmts, INV_STMTS};
@@ -81,12 +100,23 @@ static enum td_err row_fill(const struct cur *c, struct arena *a, struct inv_dev
 {
     *d = (struct inv_device){
         .rev = cur_int(c, 5), .created_at = cur_int(c, 6), .updated_at = cur_int(c, 7)};
-    const char **texts[] = {&d->serial, &d->name, &d->model, &d->owner, &d->source};
+    const char **texts[] = {&d->serial, &d->name, &d->model, &d->owner, &d->source, &d->groups};
     for (size_t i = 0; i < TD_NITEMS(texts); i++) {
-        *texts[i] = cur_dup(c, (int)i, a);
+        *texts[i] = cur_dup(c, i < 5 ? (int)i : 8, a);
         if (!*texts[i])
             return TD_NOMEM;
     }
+    return TD_OK;
+}
+
+/* The rows of inv_device_groups follow the text. */
+static enum td_err write_groups(struct tx *tx, const char *serial, struct span groups,
+                                struct errinfo *ei)
+{
+    struct span w;
+    TD_TRY(tx_exec(tx, &stmts[INV_GROUPS_DROP], SV_LIST(SV_TEXT(serial)), NULL, ei));
+    while ((w = inv_groups_next(&groups)).n > 0)
+        TD_TRY(tx_exec(tx, &stmts[INV_GROUP_ADD], SV_LIST(SV_TEXT(serial), SV_SPAN(w)), NULL, ei));
     return TD_OK;
 }
 
@@ -139,6 +169,7 @@ struct change {
     const struct inv_device *d;
     const char *serial, *actor;
     char txn[RNG_ID_SIZE];
+    char groups[INV_GROUPS_TEXT + 1]; /* that it will have */
     int64_t if_match, now, rev;
     bool created;
 };
@@ -161,11 +192,12 @@ static enum td_err changed_meanwhile(struct errinfo *ei)
 }
 
 /* What the table says now: its rev (0 when there is no row), and whether it equals *d. */
-static enum td_err current(struct tx *tx, const struct change *ch, int64_t *ret_rev, bool *ret_same,
+static enum td_err current(struct tx *tx, struct change *ch, int64_t *ret_rev, bool *ret_same,
                            struct errinfo *ei)
 {
     *ret_rev = 0;
     *ret_same = false;
+    snprintf(ch->groups, sizeof ch->groups, "%s", ch->d && ch->d->groups ? ch->d->groups : "");
     struct cur c;
     enum td_err e = tx_row(tx, &stmts[INV_GET], SV_LIST(SV_TEXT(ch->serial)), &c, ei);
     if (e == TD_NOTFOUND)
@@ -177,6 +209,10 @@ static enum td_err current(struct tx *tx, const struct change *ch, int64_t *ret_
                 span_eq(cur_span(&c, 2), span_str(d->model)) &&
                 span_eq(cur_span(&c, 3), span_str(d->owner)) &&
                 span_eq(cur_span(&c, 4), span_str(d->source));
+    struct span had = cur_span(&c, 8);
+    if (d && !d->groups)
+        snprintf(ch->groups, sizeof ch->groups, "%.*s", (int)had.n, (const char *)had.p);
+    *ret_same = *ret_same && span_eq(had, span_str(ch->groups));
     cur_end(&c);
     return TD_OK;
 }
@@ -186,14 +222,16 @@ static enum td_err write_row(struct tx *tx, const struct change *ch, int64_t rev
 {
     const struct inv_device *d = ch->d;
     const struct sval args[] = {SV_TEXT(d->serial), SV_TEXT(d->name),   SV_TEXT(d->model),
-                                SV_TEXT(d->owner),  SV_TEXT(d->source), SV_INT(ch->now),
-                                SV_INT(rev)};
+                                SV_TEXT(d->owner),  SV_TEXT(d->source), SV_TEXT(ch->groups),
+                                SV_INT(ch->now),    SV_INT(rev)};
     int64_t changes = 0;
     if (rev == 0)
         TD_TRY(tx_exec(tx, &stmts[INV_INSERT], args, TD_NITEMS(args) - 1, &changes, ei));
     else
         TD_TRY(tx_exec(tx, &stmts[INV_UPDATE], args, TD_NITEMS(args), &changes, ei));
-    return changes == 1 ? TD_OK : changed_meanwhile(ei);
+    if (changes != 1)
+        return changed_meanwhile(ei);
+    return write_groups(tx, d->serial, span_str(ch->groups), ei);
 }
 
 static enum td_err put_job(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -218,9 +256,14 @@ enum td_err inv_put(struct inventory *inv, const struct inv_device *d, int64_t i
                     const char *actor, int64_t *ret_rev, bool *ret_created, struct errinfo *ei)
 {
     TD_TRY(device_judge(d, ei));
+    arena_auto a;
+    arena_init(&a, 4096);
+    struct inv_device judged = *d;
+    if (d->groups)
+        TD_TRY(inv_groups_parse(span_str(d->groups), &a, &judged.groups, ei));
     struct change ch;
     change_init(&ch, inv, d->serial, if_match, actor);
-    ch.d = d;
+    ch.d = &judged;
     TD_TRY(store_write(inv->store, put_job, &ch, ei));
     *ret_rev = ch.rev;
     *ret_created = ch.created;
@@ -241,6 +284,7 @@ static enum td_err delete_job(struct tx *tx, void *ctx, struct errinfo *ei)
         tx_exec(tx, &stmts[INV_DELETE], SV_LIST(SV_TEXT(ch->serial), SV_INT(rev)), &changes, ei));
     if (changes != 1)
         return changed_meanwhile(ei);
+    TD_TRY(write_groups(tx, ch->serial, (struct span){NULL, 0}, ei));
     TD_TRY(audit_add(tx, ch->now, ch->txn, ch->actor, "inventory.delete", ch->serial, "", ei));
     const struct inv_leaving leaving = {
         .tx = tx, .serial = ch->serial, .actor = ch->actor, .txn = ch->txn, .now = ch->now};
@@ -279,7 +323,7 @@ static enum td_err import_row(struct tx *tx, struct import *im, const struct inv
     enum td_err e = tx_row(tx, &stmts[INV_IMPORT],
                            SV_LIST(SV_SPAN(row->fields[INV_SERIAL]), field(row, INV_NAME),
                                    field(row, INV_MODEL), field(row, INV_OWNER),
-                                   SV_TEXT(im->source), SV_INT(im->now)),
+                                   SV_TEXT(im->source), SV_INT(im->now), field(row, INV_GROUPS)),
                            &c, ei);
     if (e == TD_NOTFOUND) {
         im->n.unchanged++;
@@ -292,6 +336,8 @@ static enum td_err import_row(struct tx *tx, struct import *im, const struct inv
     im->n.changed += !created;
     char serial[LIMIT_SERIAL + 1] = "";
     memcpy(serial, row->fields[INV_SERIAL].p, row->fields[INV_SERIAL].n);
+    if (row->has[INV_GROUPS])
+        TD_TRY(write_groups(tx, serial, row->fields[INV_GROUPS], ei));
     return audit_add(tx, im->now, im->txn, im->actor,
                      created ? "inventory.create" : "inventory.update", serial, im->source, ei);
 }

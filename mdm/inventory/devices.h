@@ -6,6 +6,7 @@
 
 #include "mdm/base/event.h"
 #include "mdm/base/rng.h"
+#include "mdm/inventory/groups.h"
 #include "mdm/store/store.h"
 
 extern const struct store_stmts inventory_stmts;
@@ -16,6 +17,7 @@ extern const struct store_stmts inventory_stmts;
 /* Strings live in the arena they were read into, or are the caller's. */
 struct inv_device {
     const char *serial, *name, *model, *owner, *source;
+    const char *groups; /* words separated by a blank: inv_groups_parse */
     int64_t rev, created_at, updated_at;
 };
 
@@ -44,8 +46,9 @@ TD_NODISCARD enum td_err inv_get(struct tx *tx, const char *serial, struct arena
 
 /* Creates or changes. if_match: the rev the caller saw, -1 for any, 0 to create only, INV_IF_LISTED
  * to change only; TD_CONFLICT with http 412 otherwise. *ret_created tells which. Audited. What
- * equals the stored row changes nothing, its rev included. NULL strings count as ""; rev and the
- * times of *d are not read. TD_INVAL with reason "invalid-serial" or "invalid-text". */
+ * equals the stored row changes nothing, its rev included. NULL strings count as "", but NULL
+ * groups stay as they are; rev and the times of *d are not read. TD_INVAL with reason
+ * "invalid-serial", "invalid-text" or "invalid-group". */
 TD_NODISCARD enum td_err inv_put(struct inventory *inv, const struct inv_device *d,
                                  int64_t if_match, const char *actor, int64_t *ret_rev,
                                  bool *ret_created, struct errinfo *ei);
@@ -65,9 +68,9 @@ struct inv_import {
     size_t line; /* of the first error */
 };
 
-/* CSV (RFC 4180) with a header row naming at least "serial", further "name", "model", "owner"
- * (other columns are refused). All or nothing: an error names its line. Devices not in the file
- * stay, and so does what a device has in a column the file lacks. One write transaction. */
+/* CSV (RFC 4180) with a header row naming at least "serial", further "name", "model", "owner",
+ * "groups" (other columns are refused). All or nothing: an error names its line. Devices not in the
+ * file stay, and so does what a device has in a column the file lacks. One write transaction. */
 TD_NODISCARD enum td_err inv_import_csv(struct inventory *inv, struct span csv, const char *source,
                                         const char *actor, struct inv_import *ret,
                                         struct errinfo *ei);

@@ -6,8 +6,11 @@
 #include "mdm/base/str.h"
 #include "mdm/inventory/csv.h"
 
-static const char *const columns[INV_COLUMNS] = {
-    [INV_SERIAL] = "serial", [INV_NAME] = "name", [INV_MODEL] = "model", [INV_OWNER] = "owner"};
+static const char *const columns[INV_COLUMNS] = {[INV_SERIAL] = "serial",
+                                                 [INV_NAME] = "name",
+                                                 [INV_MODEL] = "model",
+                                                 [INV_OWNER] = "owner",
+                                                 [INV_GROUPS] = "groups"};
 
 struct header {
     enum inv_column at[INV_COLUMNS]; /* column of the file -> what it is */
@@ -54,17 +57,28 @@ static enum td_err rows_grow(struct inv_rows *r, struct errinfo *ei)
     return TD_OK;
 }
 
-static enum td_err row_judge(const struct inv_row *row, struct errinfo *ei)
+static enum td_err row_groups(struct inv_row *row, struct arena *a, struct errinfo *ei)
+{
+    struct errinfo why = {0};
+    const char *groups;
+    enum td_err e = inv_groups_parse(row->fields[INV_GROUPS], a, &groups, &why);
+    if (e != TD_OK)
+        return err_reason(ei, e, why.reason, "line %zu: %.150s", row->line, err_msg(&why, e));
+    row->fields[INV_GROUPS] = span_str(groups);
+    return TD_OK;
+}
+
+static enum td_err row_judge(struct inv_row *row, struct arena *a, struct errinfo *ei)
 {
     if (!inv_serial_valid(row->fields[INV_SERIAL]))
         return err_reason(ei, TD_INVAL, "invalid-serial", "line %zu: not a serial number",
                           row->line);
-    for (unsigned k = INV_NAME; k < INV_COLUMNS; k++)
+    for (unsigned k = INV_NAME; k <= INV_OWNER; k++)
         if (!inv_text_valid(row->fields[k]))
             return err_reason(ei, TD_INVAL, "invalid-text",
                               "line %zu: %s is too long or has control characters", row->line,
                               columns[k]);
-    return TD_OK;
+    return row->has[INV_GROUPS] ? row_groups(row, a, ei) : TD_OK;
 }
 
 static enum td_err row_read(struct csv *c, const struct header *h, struct inv_rows *r,
@@ -83,7 +97,7 @@ static enum td_err row_read(struct csv *c, const struct header *h, struct inv_ro
         row->fields[h->at[i]] = f[i];
         row->has[h->at[i]] = true;
     }
-    TD_TRY(row_judge(row, ei));
+    TD_TRY(row_judge(row, &r->arena, ei));
     r->n++;
     return TD_OK;
 }

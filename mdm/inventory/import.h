@@ -5,7 +5,7 @@
 #include "mdm/inventory/devices.h"
 
 /* A field is {NULL,0} when its column is not in the file: the stored value stays. */
-enum inv_column { INV_SERIAL, INV_NAME, INV_MODEL, INV_OWNER, INV_COLUMNS };
+enum inv_column { INV_SERIAL, INV_NAME, INV_MODEL, INV_OWNER, INV_GROUPS, INV_COLUMNS };
 
 struct inv_row {
     struct span fields[INV_COLUMNS];

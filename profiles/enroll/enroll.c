@@ -20,6 +20,25 @@ const struct store_stmt enroll_sql[ENROLL_SQL_MAX] = {
     [ENROLL_SQL_USE] = {"enroll.use",
                         "UPDATE invitations SET used_at = ?2 WHERE id = ?1 AND used_at IS NULL",
                         "ti", ""},
+    [ENROLL_SQL_ASSIGN] = {"enroll.assign",
+                           "INSERT INTO access_profiles (serial, profile, wifi_ssid, wifi_servers, "
+                           "created_by, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT "
+                           "(serial, profile) DO UPDATE SET wifi_ssid = ?3, wifi_servers = ?4, "
+                           "created_by = ?5, created_at = ?6",
+                           "ttttti", ""},
+    [ENROLL_SQL_ASSIGNED] = {"enroll.assigned",
+                             "SELECT wifi_ssid, wifi_servers FROM access_profiles WHERE serial = "
+                             "?1 AND profile = ?2",
+                             "tt", "tt"},
+    [ENROLL_SQL_ASSIGNMENTS] = {"enroll.assignments",
+                                "SELECT profile, wifi_ssid, wifi_servers, created_by, created_at "
+                                "FROM access_profiles WHERE serial = ?1 ORDER BY profile",
+                                "t", "tttti"},
+    [ENROLL_SQL_UNASSIGN] = {"enroll.unassign",
+                             "DELETE FROM access_profiles WHERE serial = ?1 AND profile = ?2", "tt",
+                             ""},
+    [ENROLL_SQL_UNASSIGN_ALL] = {"enroll.unassign_all",
+                                 "DELETE FROM access_profiles WHERE serial = ?1", "t", ""},
     [ENROLL_SQL_CANCEL] = {"enroll.cancel",
                            "UPDATE invitations SET expires_at = ?2 WHERE serial = ?1 AND used_at "
                            "IS NULL AND expires_at > ?2",

@@ -19,6 +19,18 @@ struct enroll_ops {
     /* Signs the profile with what the public listener serves (reloaded with it). */
     enum td_err (*sign)(void *ctx, struct span content, struct arena *a, struct span *ret,
                         struct errinfo *ei);
+    /* The same for an identity that is pushed to an enrolled device; renews: serial number of the
+     * certificate whose place it takes, or empty. */
+    enum td_err (*client_id_renewal)(void *ctx, struct tx *tx, const char *id, const char *serial,
+                                     const char *profile, struct span renews, int64_t now,
+                                     int64_t expires, struct errinfo *ei);
+    /* Whether the device may have a certificate of the profile at this moment; TD_FORBIDDEN with
+     * the reason. TD_NOTFOUND: no such profile, or not one of the purpose. */
+    enum td_err (*profile_allows)(void *ctx, struct tx *tx, const char *profile, bool access,
+                                  const char *serial, struct errinfo *ei);
+    /* Serial number of the device's newest good certificate of the profile, or empty. */
+    enum td_err (*profile_newest)(void *ctx, struct tx *tx, const char *serial, const char *profile,
+                                  struct arena *a, struct span *ret, struct errinfo *ei);
 };
 
 struct enroll_conf {

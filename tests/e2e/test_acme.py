@@ -262,7 +262,7 @@ class Acme(Base):
             "keyChange": base + "key-change", "renewalInfo": base + "renewal-info",
             "meta": {"externalAccountRequired": False}})
         check_problem(self.server.get(self.server.public, "/acme/nothing/directory"), 404,
-                      "malformed", "not-found")
+                      "malformed", "profile-unknown")
 
     def test_new_nonce(self):
         """Apple's bodies on GET and HEAD; the two statuses; nothing may be kept."""

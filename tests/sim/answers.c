@@ -1,12 +1,14 @@
 #include "tests/sim/answers.h"
 
 #include "mdm/base/clock.h"
+#include "tests/sim/acme.h"
 #include "tests/sim/plistw.h"
 #include "tests/sim/profile.h"
 
 struct job {
     struct device *d;
     struct pki *pki;
+    const struct answers_env *env;
     const struct plist *command;
     struct arena *a;
     struct answers *r;
@@ -307,33 +309,93 @@ static struct device_profile *installed(struct device *d, const char *id)
     return NULL;
 }
 
-static enum td_err install_profile(struct job *j)
+/* Asks the CA of the ACME payload for an identity; false: the command failed, and says why. */
+static bool obtain(struct job *j, const struct profile *p, struct acme_result *res,
+                   enum td_err *ret_e)
 {
-    struct span raw = {0}, xml = {0};
-    struct plist *p = NULL;
-    const char *id = NULL, *uuid = NULL, *name = NULL;
-    if (plist_data(j->command, "Payload", j->a, &raw) != TD_OK || raw.n == 0)
-        return fail(j, ANSWERS_FORMAT_ERROR, 12011, "Payload is missing or no data");
-    if (profile_content(raw, j->a, &xml, NULL) != TD_OK ||
-        plist_parse(xml, j->a, &p, NULL) != TD_OK ||
-        plist_str(p, "PayloadIdentifier", j->a, &id) != TD_OK ||
-        plist_str(p, "PayloadUUID", j->a, &uuid) != TD_OK)
-        return fail(j, ANSWERS_ERROR, 4001, "Profile Installation Failed: invalid profile");
-    if (plist_str(p, "PayloadDisplayName", j->a, &name) != TD_OK)
-        name = id;
-    if (strcmp(id, j->d->profile_identifier) == 0)
-        return fail(j, ANSWERS_ERROR, 4001,
-                    "Profile Installation Failed: the simulator does not renew its enrolment");
-    struct device_profile *slot = installed(j->d, id);
+    http_auto http;
+    struct refusal why = {0};
+    struct errinfo ei = {0};
+    char text[320];
+    http_init(&http, j->env->tls, NULL, j->env->timeout_ms);
+    const struct acme_job job = {
+        .http = &http, .pki = j->pki, .profile = p, .device = j->d, .key_size = j->env->key_size};
+    enum td_err e = acme_run(&job, res, &why, &ei);
+    if (e == TD_OK)
+        return true;
+    snprintf(text, sizeof(text), "The identity certificate could not be obtained: %.200s",
+             err_msg(&ei, e));
+    *ret_e = fail(j, ANSWERS_ERROR, 1007, text);
+    return false;
+}
+
+/* MB-28: what a device refuses to have changed in the profile that enrolled it. */
+static bool same_management(const struct device *d, const struct profile *p)
+{
+    return p->mdm.topic && strcmp(p->mdm.topic, d->topic) == 0 &&
+           strcmp(p->mdm.server_url, d->server_url) == 0 &&
+           strcmp(p->mdm.checkin_url, d->checkin_url) == 0 && p->acme.uuid &&
+           strcmp(p->acme.uuid, p->mdm.identity_uuid) == 0;
+}
+
+static enum td_err install_identity(struct job *j, const struct profile *p, bool management)
+{
+    struct acme_result res = {0};
+    enum td_err e = TD_OK;
+    if (!obtain(j, p, &res, &e)) {
+        acme_result_free(&res);
+        return e;
+    }
+    if (j->env->lose) {
+        j->r->died = true;
+    } else if (management) {
+        EVP_PKEY_free(j->d->key);
+        X509_free(j->d->cert);
+        j->d->key = res.key;
+        j->d->cert = res.cert;
+        res.key = NULL;
+        res.cert = NULL;
+        j->r->renewed = true;
+    } else {
+        e = device_identity_put(j->d, p->identifier, res.key, res.cert, j->ei);
+    }
+    acme_result_free(&res);
+    return e;
+}
+
+static enum td_err install_slot(struct job *j, const struct profile *p)
+{
+    struct device_profile *slot = installed(j->d, p->identifier);
     if (!slot && j->d->nprofiles == DEVICE_PROFILES)
         return fail(j, ANSWERS_ERROR, 4001, "Profile Installation Failed: too many profiles");
     if (!slot)
         slot = &j->d->profiles[j->d->nprofiles++];
-    snprintf(slot->identifier, sizeof(slot->identifier), "%s", id);
-    snprintf(slot->uuid, sizeof(slot->uuid), "%s", uuid);
-    snprintf(slot->name, sizeof(slot->name), "%s", name);
-    j->r->changed = true;
+    snprintf(slot->identifier, sizeof(slot->identifier), "%s", p->identifier);
+    snprintf(slot->uuid, sizeof(slot->uuid), "%s", p->uuid);
+    snprintf(slot->name, sizeof(slot->name), "%s", p->display_name);
     return TD_OK;
+}
+
+static enum td_err install_profile(struct job *j)
+{
+    struct span raw = {0}, xml = {0};
+    struct profile p;
+    if (plist_data(j->command, "Payload", j->a, &raw) != TD_OK || raw.n == 0)
+        return fail(j, ANSWERS_FORMAT_ERROR, 12011, "Payload is missing or no data");
+    if (profile_content(raw, j->a, &xml, NULL) != TD_OK ||
+        profile_parse_any(xml, j->a, &p, NULL) != TD_OK)
+        return fail(j, ANSWERS_ERROR, 4001, "Profile Installation Failed: invalid profile");
+    bool management = strcmp(p.identifier, j->d->profile_identifier) == 0;
+    if (management && !same_management(j->d, &p))
+        return fail(j, ANSWERS_ERROR, 4001,
+                    "Profile Installation Failed: the new profile does not meet the criteria to "
+                    "replace the MDM profile");
+    j->r->changed = true;
+    if (p.acme.uuid && j->env->tls)
+        TD_TRY(install_identity(j, &p, management));
+    if (management || j->r->died || j->r->status != ANSWERS_ACKNOWLEDGED)
+        return TD_OK;
+    return install_slot(j, &p);
 }
 
 static enum td_err remove_profile(struct job *j)
@@ -350,6 +412,7 @@ static enum td_err remove_profile(struct job *j)
     struct device_profile *p = installed(d, id);
     if (!p)
         return fail(j, ANSWERS_ERROR, 12075, "The profile is not installed");
+    device_identity_drop(d, id);
     *p = d->profiles[--d->nprofiles];
     j->r->changed = true;
     return TD_OK;
@@ -367,11 +430,13 @@ static const struct {
     {"RemoveProfile", remove_profile},
 };
 
-enum td_err answers_run(struct device *d, struct pki *pki, const struct plist *command,
-                        struct arena *a, struct answers *ret, struct errinfo *ei)
+enum td_err answers_run(struct device *d, const struct answers_env *env,
+                        const struct plist *command, struct arena *a, struct answers *ret,
+                        struct errinfo *ei)
 {
     const char *type = NULL;
-    struct job j = {.d = d, .pki = pki, .command = command, .a = a, .r = ret, .ei = ei};
+    struct job j = {
+        .d = d, .pki = env->pki, .env = env, .command = command, .a = a, .r = ret, .ei = ei};
     *ret = (struct answers){.status = ANSWERS_ACKNOWLEDGED};
     buf_init(&ret->xml, 1048576);
     if (plist_str(command, "RequestType", a, &type) != TD_OK)

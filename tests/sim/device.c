@@ -101,6 +101,8 @@ void device_free(struct device *d)
     free(d->profile_uuid);
     free(d->profile_name);
     buf_free(&d->root_der);
+    for (size_t i = 0; i < d->nidentities; i++)
+        free(d->identities[i].pem);
     *d = (struct device){0};
 }
 
@@ -151,6 +153,71 @@ static const char *field_get(const struct device *d, size_t i)
     const char *v = NULL;
     memcpy(&v, (const char *)d + text_fields[i].offset, sizeof(v));
     return v;
+}
+
+static struct device_identity *find_identity(struct device *d, const char *identifier)
+{
+    for (size_t i = 0; i < d->nidentities; i++)
+        if (strcmp(d->identities[i].identifier, identifier) == 0)
+            return &d->identities[i];
+    return NULL;
+}
+
+void device_identity_drop(struct device *d, const char *identifier)
+{
+    struct device_identity *x = find_identity(d, identifier);
+    if (!x)
+        return;
+    free(x->pem);
+    *x = d->identities[--d->nidentities];
+}
+
+static enum td_err keep_identity(struct device *d, const char *identifier, const char *pem)
+{
+    device_identity_drop(d, identifier);
+    if (d->nidentities == DEVICE_IDENTITIES)
+        return TD_LIMIT;
+    struct device_identity *x = &d->identities[d->nidentities];
+    *x = (struct device_identity){.pem = strdup(pem)};
+    if (!x->pem)
+        return TD_NOMEM;
+    snprintf(x->identifier, sizeof(x->identifier), "%s", identifier);
+    d->nidentities++;
+    return TD_OK;
+}
+
+enum td_err device_identity_put(struct device *d, const char *identifier, EVP_PKEY *key, X509 *cert,
+                                struct errinfo *ei)
+{
+    buf_auto b;
+    buf_init(&b, 32768);
+    TD_TRY(ossl_key_pem(key, &b, ei));
+    TD_TRY(ossl_cert_pem(cert, &b, ei));
+    return keep_identity(d, identifier, buf_cstr(&b));
+}
+
+static void write_identities(struct json_w *w, const struct device *d)
+{
+    json_array_key(w, "identities");
+    for (size_t i = 0; i < d->nidentities; i++) {
+        json_open(w);
+        json_kv_str(w, "identifier", d->identities[i].identifier);
+        json_kv_str(w, "pem", d->identities[i].pem);
+        json_close(w);
+    }
+    json_array_end(w);
+}
+
+static enum td_err read_identities(struct device *d, const struct json *o)
+{
+    struct json *list = json_member(o, "identities"); /* absent in older files */
+    for (size_t i = 0; i < json_size(list); i++) {
+        const char *id = NULL, *pem = NULL;
+        TD_TRY(json_get_str(json_element(list, i), "identifier", &id));
+        TD_TRY(json_get_str(json_element(list, i), "pem", &pem));
+        TD_TRY(keep_identity(d, id, pem));
+    }
+    return TD_OK;
 }
 
 static void write_profiles(struct json_w *w, const struct device *d)
@@ -219,6 +286,7 @@ enum td_err device_save(const struct device *d, const char *dir, struct errinfo 
         json_kv_str(&w, text_fields[i].key, field_get(d, i));
     TD_TRY(write_secrets(&w, d, ei));
     write_profiles(&w, d);
+    write_identities(&w, d);
     json_close(&w);
     if (b.err != TD_OK)
         return err_set(ei, b.err, "state of %s: %s", d->serial, err_text(b.err));
@@ -263,7 +331,8 @@ static enum td_err read_fields(struct device *d, const struct json *o, struct ar
     TD_TRY(ossl_cert_from_pem(span_str(cert), &d->cert, ei));
     TD_TRY(b64url_dec(a, span_str(root), &der));
     TD_TRY(buf_span(&d->root_der, der));
-    return read_profiles(d, o);
+    TD_TRY(read_profiles(d, o));
+    return read_identities(d, o);
 }
 
 enum td_err device_load(struct device *d, const char *dir, const char *serial, struct errinfo *ei)

@@ -5,10 +5,16 @@
 #include "mdm/base/arena.h"
 #include "tests/sim/pki.h"
 
-enum { DEVICE_SERIAL_MAX = 64, DEVICE_PROFILES = 32 };
+enum { DEVICE_SERIAL_MAX = 64, DEVICE_PROFILES = 32, DEVICE_IDENTITIES = 8 };
 
 struct device_profile {
     char identifier[160], uuid[64], name[160];
+};
+
+/* An identity beside the management one, of the profile with that identifier. */
+struct device_identity {
+    char identifier[160];
+    char *pem; /* key and certificate; owned */
 };
 
 struct device {
@@ -27,6 +33,8 @@ struct device {
     bool removed;                                    /* the enrolment profile was removed */
     struct device_profile profiles[DEVICE_PROFILES]; /* installed over MDM */
     size_t nprofiles;
+    struct device_identity identities[DEVICE_IDENTITIES];
+    size_t nidentities;
 };
 
 /* Makes the device of a serial number; `model` (may be NULL) chooses iPhone, iPad or Mac when it
@@ -41,6 +49,11 @@ struct pki_facts device_facts(const struct device *d);
 
 /* Replaces one of the strings above; NULL empties. */
 enum td_err device_set(char **field, const char *v);
+
+/* Keeps an identity (replacing the profile's earlier one) or drops the profile's. */
+enum td_err device_identity_put(struct device *d, const char *identifier, EVP_PKEY *key, X509 *cert,
+                                struct errinfo *ei);
+void device_identity_drop(struct device *d, const char *identifier);
 
 /* Saves to DIR/SERIAL.device (mode 0600), loads from it. */
 enum td_err device_save(const struct device *d, const char *dir, struct errinfo *ei);

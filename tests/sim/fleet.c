@@ -300,6 +300,8 @@ static enum td_err connect_device(struct run *r, struct device *d, struct refusa
     m.http.retry_ms = enroll_retry_ms(r->o);
     m.notnow = r->o->notnow;
     m.nnotnow = r->o->nnotnow;
+    m.env.key_size = (int)r->o->key_size;
+    m.env.lose = r->o->lose_identity;
     for (int64_t i = 0; e == TD_OK && i < r->o->loops && !d->removed && !pool_stopped(); i++) {
         struct mdm_counts n = {0};
         bool changed = false;

@@ -9,15 +9,21 @@
 #define TYPE_CONNECT "application/x-apple-aspen-mdm; charset=UTF-8"
 enum { BODY_MAX = 8388608, SESSION_MAX = 1000, ARENA_MAX = 33554432, SIGNATURE_MAX = 32768 };
 
+static void show_identity(struct mdm *m)
+{
+    if (m->auth == MDM_AUTH_SIGNATURE)
+        return;
+    m->http.cert = m->d->cert;
+    m->http.key = m->d->key;
+}
+
 void mdm_init(struct mdm *m, struct device *d, SSL_CTX *tls, struct pki *pki, enum mdm_auth auth,
               int timeout_ms)
 {
-    *m = (struct mdm){.d = d, .pki = pki, .auth = auth};
+    *m = (struct mdm){.d = d, .auth = auth};
+    m->env = (struct answers_env){.pki = pki, .tls = pki ? tls : NULL, .timeout_ms = timeout_ms};
     http_init(&m->http, tls, "MDM/1.0", timeout_ms);
-    if (auth != MDM_AUTH_SIGNATURE) {
-        m->http.cert = d->cert;
-        m->http.key = d->key;
-    }
+    show_identity(m);
 }
 
 void mdm_free(struct mdm *m)
@@ -180,7 +186,7 @@ struct session {
     struct buf body;   /* the report to send next */
     char seen[16][40]; /* CommandUUIDs answered NotNow in this session */
     size_t nseen;
-    bool changed, removed;
+    bool changed, removed, died;
 };
 
 /* True when the command is to be put off: once per session, as MB-45 expects. */
@@ -203,6 +209,15 @@ static bool put_off(struct session *s, const char *uuid, const struct plist *com
     return true;
 }
 
+/* A device whose management identity was replaced announces itself with the new one (MB-27). */
+static enum td_err come_back(struct mdm *m, struct errinfo *ei)
+{
+    http_close(&m->http);
+    show_identity(m);
+    TD_TRY(mdm_authenticate(m, ei));
+    return mdm_token_update(m, ei);
+}
+
 static enum td_err execute(struct session *s, const char *uuid, const struct plist *command,
                            struct arena *a, struct errinfo *ei)
 {
@@ -213,7 +228,10 @@ static enum td_err execute(struct session *s, const char *uuid, const struct pli
         mdm_report(s->m, "NotNow", uuid, "", &s->body);
         return s->body.err;
     }
-    enum td_err e = answers_run(s->m->d, s->m->pki, command, a, &r, ei);
+    enum td_err e = answers_run(s->m->d, &s->m->env, command, a, &r, ei);
+    s->died = r.died;
+    if (e == TD_OK && r.renewed)
+        e = come_back(s->m, ei);
     s->counts->commands++;
     s->counts->errors += r.status != ANSWERS_ACKNOWLEDGED;
     s->changed = s->changed || r.changed;
@@ -237,7 +255,9 @@ static enum td_err turn(struct session *s, bool *ret_more, struct errinfo *ei)
     TD_TRY(mdm_put(s->m, "connect", s->m->d->server_url, false, buf_view(&s->body), &r, ei));
     TD_TRY(mdm_command(s->m, &r, &a, &uuid, &command, ei));
     *ret_more = uuid && !was_removed;
-    return *ret_more ? execute(s, uuid, command, &a, ei) : TD_OK;
+    enum td_err e = *ret_more ? execute(s, uuid, command, &a, ei) : TD_OK;
+    *ret_more = *ret_more && !s->died;
+    return e;
 }
 
 /* The answers that make a device drop its enrolment. */

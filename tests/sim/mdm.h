@@ -15,7 +15,7 @@ enum mdm_auth {
 /* A connection of one device. One thread. */
 struct mdm {
     struct device *d;
-    struct pki *pki; /* for DevicePropertiesAttestation; may be NULL */
+    struct answers_env env;
     struct http_client http;
     enum mdm_auth auth;
     /* Commands answered NotNow once per session: RequestTypes, CommandUUIDs or "all". */

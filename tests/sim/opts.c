@@ -54,6 +54,8 @@ static const struct opt {
     {"loops", INT, OPTS_CONNECT, O(loops), 1, 1000000, "N", "sessions per device (default 1)"},
     {"notnow", LIST, OPTS_CONNECT, O(notnow), 0, 0, "WORD",
      "answer NotNow once to this RequestType, CommandUUID or 'all'; may be repeated"},
+    {"lose-identity", FLAG, OPTS_CONNECT, O(lose_identity), 0, 0, NULL,
+     "an identity that a profile brings is lost as it arrives, and nothing is reported"},
     {"bench-connect", INT, OPTS_CONNECT, O(bench), 1, 1000000000, "N",
      "measure N Idle reports on kept connections"},
     {"fresh", FLAG, OPTS_CONNECT, O(fresh), 0, 0, NULL,

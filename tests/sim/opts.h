@@ -24,7 +24,8 @@ struct opts {
     const char *dir, *url, *serial, *state, *cacert, *pki, *api, *token_file, *inventory, *prefix;
     const char *model, *issuer, *acks, *certs, *kind, *error_text;
     int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout, retry;
-    bool signature, mtls, json, put_inventory, all, list, nonce, resume, quiet, fresh;
+    bool lose_identity, signature, mtls, json, put_inventory, all, list, nonce, resume, quiet,
+        fresh;
     const char *notnow[OPTS_NOTNOW_MAX];
     size_t nnotnow;
 };

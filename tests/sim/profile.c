@@ -154,22 +154,31 @@ static enum td_err parse_payload(const struct plist *d, struct arena *a, struct 
     return TD_OK;
 }
 
-enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret, struct errinfo *ei)
+enum td_err profile_parse_any(struct span xml, struct arena *a, struct profile *ret,
+                              struct errinfo *ei)
 {
     struct plist *root = NULL;
-    const char *type = NULL;
     struct profile p = {0};
     TD_TRY(plist_parse(xml, a, &root, ei));
-    TD_TRY(need_str(root, "profile", "PayloadType", a, &type, ei));
+    if (plist_str(root, "PayloadType", a, &p.type) != TD_OK)
+        p.type = NULL;
     TD_TRY(need_str(root, "profile", "PayloadIdentifier", a, &p.identifier, ei));
     TD_TRY(need_str(root, "profile", "PayloadUUID", a, &p.uuid, ei));
-    if (strcmp(type, "Configuration") != 0)
-        return err_set(ei, TD_PARSE, "profile: PayloadType is '%.40s'", type);
     if (plist_str(root, "PayloadDisplayName", a, &p.display_name) != TD_OK)
         p.display_name = p.identifier;
     const struct plist *list = plist_get(root, "PayloadContent");
     for (size_t i = 0; i < plist_count(list); i++)
         TD_TRY(parse_payload(plist_at(list, i), a, &p, ei));
+    *ret = p;
+    return TD_OK;
+}
+
+enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret, struct errinfo *ei)
+{
+    struct profile p;
+    TD_TRY(profile_parse_any(xml, a, &p, ei));
+    if (!p.type || strcmp(p.type, "Configuration") != 0)
+        return err_set(ei, TD_PARSE, "profile: PayloadType is '%.40s'", p.type ? p.type : "");
     if (!p.acme.uuid || !p.mdm.topic)
         return err_set(ei, TD_PARSE, "profile: no %s payload", p.acme.uuid ? "MDM" : "ACME");
     if (strcmp(p.acme.uuid, p.mdm.identity_uuid) != 0)

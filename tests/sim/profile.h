@@ -8,8 +8,8 @@
 
 /* Spans, strings and nodes live in the arena of profile_parse. */
 struct profile {
-    const char *identifier, *uuid, *display_name; /* top level */
-    struct span root_der;                         /* first com.apple.security.root; may be empty */
+    const char *type, *identifier, *uuid, *display_name; /* top level */
+    struct span root_der; /* first com.apple.security.root; may be empty */
     struct {
         const char *uuid, *directory, *client_id, *key_type;
         int64_t key_size, usage;
@@ -30,6 +30,10 @@ enum td_err profile_open_cms(struct span cms, X509_STORE *trust, struct arena *a
 /* The content of a CMS SignedData, or the bytes themselves when they are a bare plist: for profiles
  * that come through the MDM channel, whose signature the device need not trust. */
 enum td_err profile_content(struct span in, struct arena *a, struct span *ret, struct errinfo *ei);
+
+/* Reads any profile; the members of payloads that are not there are NULL. */
+enum td_err profile_parse_any(struct span xml, struct arena *a, struct profile *ret,
+                              struct errinfo *ei);
 
 /* Reads an enrolment profile. TD_PARSE names the payload or key that is missing or wrong. */
 enum td_err profile_parse(struct span xml, struct arena *a, struct profile *ret,

@@ -16,6 +16,8 @@ struct api {
     struct inventory *inventory;
     struct core *core;
     struct ca *ca;
+    struct ca_profiles *profiles;
+    const char *public_url;
     struct enroll *enroll;
     const struct attest_roots *roots;
 };

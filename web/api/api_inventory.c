@@ -1,4 +1,6 @@
 /* /api/v1/inventory: what HR and identity systems keep up to date. */
+#include <stdio.h>
+
 #include "mdm/base/limits.h"
 #include "mdm/base/num.h"
 #include "web/api/api_int.h"
@@ -12,6 +14,14 @@ static void write_device(struct json_w *w, const void *row)
     json_kv_str(w, "name", d->name);
     json_kv_str(w, "model", d->model);
     json_kv_str(w, "owner", d->owner);
+    json_array_key(w, "groups");
+    struct span rest = span_str(d->groups), one;
+    while ((one = inv_groups_next(&rest)).n > 0) {
+        char group[INV_GROUP_MAX + 1];
+        snprintf(group, sizeof group, "%.*s", (int)one.n, (const char *)one.p);
+        json_v_str(w, group);
+    }
+    json_array_end(w);
     json_kv_str(w, "source", d->source);
     json_kv_int(w, "rev", d->rev);
     json_kv_time(w, "created_at", d->created_at);
@@ -73,9 +83,32 @@ API_HANDLER(inventory_get)
     return api_done(resp, 200);
 }
 
+/* "groups": an array of words; absent, the device keeps those it has. */
+static enum td_err read_groups(const struct req *req, const struct json *body, const char **ret,
+                               struct errinfo *ei)
+{
+    const struct json *list = json_member(body, "groups");
+    buf_auto b;
+    buf_init(&b, (size_t)2 * INV_GROUPS_TEXT);
+    *ret = NULL;
+    if (!list)
+        return TD_OK;
+    if (json_kind(list) != JSON_K_ARRAY)
+        return err_set(ei, TD_INVAL, "groups: an array of texts");
+    for (size_t i = 0; i < json_size(list); i++) {
+        const char *s = json_str(json_element(list, i));
+        if (!s || !*s || strpbrk(s, " \t|"))
+            return err_reason(ei, TD_INVAL, "invalid-group", "groups: an array of words");
+        buf_str(&b, s);
+        buf_u8(&b, ' ');
+    }
+    *ret = b.err == TD_OK ? arena_dup(req->arena, buf_view(&b)) : NULL;
+    return *ret ? TD_OK : err_reason(ei, TD_INVAL, "invalid-group", "groups: too many");
+}
+
 API_HANDLER(inventory_put)
 {
-    static const char *const members[] = {"name", "model", "owner", "serial", NULL};
+    static const char *const members[] = {"name", "model", "owner", "serial", "groups", NULL};
     struct api *api = req->ctx;
     struct inv_device d = {.name = "", .model = "", .owner = "", .source = "api"};
     const char *named = NULL;
@@ -89,6 +122,7 @@ API_HANDLER(inventory_put)
     TD_TRY(api_str(body, "model", INV_TEXT_MAX, &d.model, ei));
     TD_TRY(api_str(body, "owner", INV_TEXT_MAX, &d.owner, ei));
     TD_TRY(api_str(body, "serial", LIMIT_SERIAL, &named, ei));
+    TD_TRY(read_groups(req, body, &d.groups, ei));
     if (named && strcmp(named, d.serial) != 0)
         return err_set(ei, TD_INVAL, "serial differs from the address");
     TD_TRY(inv_put(api->inventory, &d, if_match, api_actor(req), &rev, &created, ei));

@@ -8,6 +8,7 @@
 #include "mdm/base/metrics.h"
 #include "mdm/crypt/cms.h"
 #include "mdm/store/audit.h"
+#include "profiles/enroll/push.h"
 
 #define PEM_MAX 65536
 #define SMALL_ARENA ((size_t)256 * 1024)
@@ -115,6 +116,15 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
     struct ca_record r;
     TD_TRY(ca_record_by_hash(tx, sha256, &a, &r, ei));
     *ret = (struct core_cert){.revoked = r.revoked, .not_after = r.not_after};
+    if (r.renews.n) {
+        struct ca_record old;
+        enum td_err e = ca_record_get(tx, r.renews, &a, &old, ei);
+        if (e != TD_OK && e != TD_NOTFOUND)
+            return e;
+        ret->renews = e == TD_OK;
+        if (ret->renews)
+            memcpy(ret->renews_sha256, old.sha256, SHA256_SIZE);
+    }
     int n = snprintf(ret->device_serial, sizeof ret->device_serial, "%s", r.device_serial);
     int m = snprintf(ret->purpose, sizeof ret->purpose, "%s", r.purpose);
     if (n < 0 || (size_t)n >= sizeof ret->device_serial || m < 0 ||
@@ -141,6 +151,7 @@ enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
     TD_TRY(ca_revoke_device(l->tx, l->serial, 5 /* cessationOfOperation */, l->now, &revoked, ei));
     TD_TRY(client_id_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(enroll_cancel(l->tx, l->serial, l->now, ei));
+    TD_TRY(enroll_unassign_all(l->tx, l->serial, ei));
     TD_TRY(core_leave(l->tx, l->serial, l->now, ei));
     metrics_add(METRIC_CERTS_REVOKED, revoked);
     char detail[48];

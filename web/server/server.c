@@ -6,6 +6,7 @@
 #include "acme/ca/client_id.h"
 #include "acme/ca/crl.h"
 #include "acme/ca/crl_export.h"
+#include "acme/ca/renewal.h"
 #include "apns/record.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
@@ -14,8 +15,9 @@
 #include "web/api/api.h"
 #include "web/auth/token.h"
 #include "web/device/device.h"
-#include "web/server/bind.h"
+#include "web/server/bind_profiles.h"
 #include "web/server/clean.h"
+#include "web/server/renew.h"
 #include "web/server/status.h"
 
 #define PEM_MAX 65536
@@ -25,6 +27,7 @@ struct server {
     struct settings conf;
     struct signer_client *signer;
     struct store *store;
+    struct ca_profiles *profiles;
     struct ca *ca;
     struct trust *trust;
     struct attest_roots *roots;
@@ -34,6 +37,7 @@ struct server {
     struct event_bus bus;
     struct inventory inventory;
     struct bind_identity identity;
+    struct bind_enroll for_enroll;
     struct bind_peer peer;
     struct token_auth auth;
     struct api api;
@@ -41,13 +45,14 @@ struct server {
     struct status status;
     struct clean *clean;
     struct crl_export *crl_export;
+    struct renew *renew;
     struct http *http;
 };
 
 static const struct store_stmts *const stmt_sets[] = {
     &audit_stmts,    &attempt_stmts,   &core_stmts,   &inventory_stmts, &enroll_stmts,
     &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,       &client_id_stmts,
-    &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts,
+    &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts, &ca_renewal_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -113,7 +118,9 @@ static enum td_err load_roots(struct server *s, struct errinfo *ei)
 
 static enum td_err open_ca(struct server *s, struct errinfo *ei)
 {
-    const struct ca_conf conf = {s->store, s->signer, &clock_system, &rng_system};
+    TD_TRY(
+        ca_profiles_open(s->conf.ca_dir, s->store, &clock_system, &rng_system, &s->profiles, ei));
+    const struct ca_conf conf = {s->store, s->signer, &clock_system, &rng_system, s->profiles};
     TD_TRY(ca_open(&conf, &s->ca, ei));
     cert_auto *root = NULL;
     TD_TRY(cert_parse(cert_der(ca_root(s->ca)), &root, ei));
@@ -143,7 +150,11 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
         .formats_off = s->conf.acme_formats_off,
         .limits = {s->conf.acme_device_orders, s->conf.acme_device_failures,
                    s->conf.acme_account_orders},
-        .ops = {.device_listed = bind_device_listed},
+        .ops = {.ctx = s->profiles,
+                .device_listed = bind_device_listed,
+                .profile_policy = bind_profile_policy,
+                .profile_allows = bind_profile_allows,
+                .device_facts = bind_device_facts},
     };
     return acme_open(&conf, &s->acme, ei);
 }
@@ -156,7 +167,8 @@ static enum td_err open_core(struct server *s, struct errinfo *ei)
         .rng = &rng_system,
         .ops = {.cert_lookup = bind_cert_lookup,
                 .device_listed = bind_device_listed,
-                .cert_supersede = bind_cert_supersede},
+                .cert_supersede = bind_cert_supersede,
+                .cert_renewed = bind_cert_renewed},
         .push = record_push_ops(),
         .topic = s->conf.enroll_topic,
         .enrollment_profile = s->conf.enroll_identifier,
@@ -166,6 +178,7 @@ static enum td_err open_core(struct server *s, struct errinfo *ei)
 
 static enum td_err open_enroll(struct server *s, struct errinfo *ei)
 {
+    s->for_enroll = (struct bind_enroll){&s->identity, s->profiles};
     const struct enroll_conf conf = {
         .store = s->store,
         .clock = &clock_system,
@@ -181,10 +194,13 @@ static enum td_err open_enroll(struct server *s, struct errinfo *ei)
         .sign_message = s->conf.enroll_sign_message,
         .invitation_ttl = s->conf.enroll_invitation_ttl,
         .client_id_ttl = s->conf.enroll_client_id_ttl,
-        .ops = {.ctx = &s->identity,
+        .ops = {.ctx = &s->for_enroll,
                 .device_listed = bind_device_listed,
                 .client_id_add = bind_client_id_add,
-                .sign = bind_sign},
+                .client_id_renewal = bind_client_id_renewal,
+                .profile_allows = bind_enroll_allows,
+                .profile_newest = bind_profile_newest,
+                .sign = bind_enroll_sign},
     };
     return enroll_open(&conf, &s->enroll, ei);
 }
@@ -270,6 +286,8 @@ static void fill_views(struct server *s)
         .inventory = &s->inventory,
         .core = s->core,
         .ca = s->ca,
+        .profiles = s->profiles,
+        .public_url = s->conf.public_url,
         .enroll = s->enroll,
         .roots = s->roots,
     };
@@ -303,6 +321,17 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     const struct clean_conf clean = {s->store, &s->conf, &clock_system, 0};
     TD_TRY(clean_start(&clean, &s->clean, ei));
     TD_TRY(open_export(s, ei));
+    const struct renew_conf renewals = {
+        .store = s->store,
+        .profiles = s->profiles,
+        .core = s->core,
+        .enroll = s->enroll,
+        .clock = &clock_system,
+        .period = s->conf.renew_period,
+        .retry = s->conf.renew_retry,
+        .grace = s->conf.renew_grace,
+    };
+    TD_TRY(renew_start(&renewals, &s->renew, ei));
     return open_http(s, ei);
 }
 
@@ -338,10 +367,12 @@ void server_stop(struct server *s)
     http_stop(s->http);
     crl_export_stop(s->crl_export);
     clean_stop(s->clean);
+    renew_stop(s->renew);
     enroll_close(s->enroll);
     acme_close(s->acme);
     core_close(s->core);
     ca_close(s->ca);
+    ca_profiles_close(s->profiles);
     store_close(s->store);
     signer_client_stop(s->signer);
     trust_free(s->trust);

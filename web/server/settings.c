@@ -118,6 +118,12 @@ static const struct conf_key keys[] = {
     BOOL(
         "enroll", "sign_message", enroll_sign_message, "no",
         "devices sign each message (Mdm-Signature): needed where TLS ends at a proxy without mTLS"),
+    NUM("renewal", "period", CONF_DURATION, renew_period, "1m", 1, DAY,
+        "between two looks for certificates that are due to be renewed"),
+    NUM("renewal", "retry", CONF_DURATION, renew_retry, "1h", 1, DAY,
+        "to the second try; doubled for each further one, at most a day"),
+    NUM("renewal", "grace", CONF_DURATION, renew_grace, "1d", 0, 90 * DAY,
+        "a replaced access certificate is still good for so long"),
     KEEP("commands", keep_commands, "90d", DAY, "finished commands and their results"),
     KEEP("waiting", keep_waiting, "365d", DAY,
          "commands that no device came for; then they are cancelled"),

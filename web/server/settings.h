@@ -22,6 +22,7 @@ struct settings {
     const char *enroll_identifier, *enroll_topic, *enroll_key_size;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
     bool enroll_sign_message;
+    int64_t renew_period, renew_retry, renew_grace;
     /* retention, seconds: web/server/cleaners.c says of what */
     int64_t keep_commands, keep_waiting, keep_attempts, keep_audit, keep_invitations, keep_orders,
         keep_issued_orders, keep_client_ids, keep_evidence, keep_certificates, keep_removed,

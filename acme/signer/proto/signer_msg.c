@@ -117,13 +117,49 @@ static void gone_get(struct rd *r, struct signer_msg *m)
     (void)r, (void)m;
 }
 
+/* In ascending order of their numbers, the unknown ones left out. */
+static bool facts_put(struct buf *b, const struct profile_facts *f)
+{
+    uint8_t n = 0;
+    for (unsigned i = 0; i < FACT_MAX; i++)
+        n = (uint8_t)(n + (f->of[i].value.n > 0));
+    buf_u8(b, n);
+    for (unsigned i = 0; i < FACT_MAX; i++) {
+        const struct profile_fact *v = &f->of[i];
+        if (v->value.n == 0)
+            continue;
+        if ((unsigned)v->source >= FACT_SOURCES)
+            return false;
+        buf_u8(b, (uint8_t)i);
+        buf_u8(b, (uint8_t)v->source);
+        if (!put_span(b, v->value, 1, PROFILE_FACT_VALUE_MAX))
+            return false;
+    }
+    return true;
+}
+
+static void facts_get(struct rd *r, struct profile_facts *f)
+{
+    unsigned n = rd_u8(r), least = 0;
+    *f = (struct profile_facts){0};
+    for (unsigned i = 0; i < n && !r->bad; i++) {
+        unsigned id = rd_u8(r), source = rd_u8(r);
+        struct span value = get_span(r, 1, PROFILE_FACT_VALUE_MAX);
+        if (id < least || id >= FACT_MAX || source >= FACT_SOURCES)
+            r->bad = true;
+        else
+            f->of[id] = (struct profile_fact){value, (enum profile_fact_source)source};
+        least = id + 1;
+    }
+}
+
 static bool issue_put(struct buf *b, const struct signer_msg *m)
 {
     const struct signer_msg_issue *i = &m->u.issue;
     buf_add(b, i->evidence_sha256, SHA256_SIZE);
     return put_span(b, i->profile, 1, LIMIT_SERIAL) &&
            put_span(b, i->device_serial, 0, SIGNER_MSG_TEXT_MAX) &&
-           put_span(b, i->spki, 1, SIGNER_MSG_SPKI_MAX);
+           put_span(b, i->spki, 1, SIGNER_MSG_SPKI_MAX) && facts_put(b, &i->facts);
 }
 
 static void issue_get(struct rd *r, struct signer_msg *m)
@@ -135,6 +171,7 @@ static void issue_get(struct rd *r, struct signer_msg *m)
     i->profile = get_span(r, 1, LIMIT_SERIAL);
     i->device_serial = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
     i->spki = get_span(r, 1, SIGNER_MSG_SPKI_MAX);
+    facts_get(r, &i->facts);
 }
 
 /* A time and a reason belong to `revoked` alone. */

@@ -7,12 +7,13 @@
 #ifndef TD_ACME_SIGNER_PROTO_SIGNER_MSG_H
 #define TD_ACME_SIGNER_PROTO_SIGNER_MSG_H
 
+#include "acme/signer/proto/profile_fact.h"
 #include "mdm/base/buf.h"
 #include "mdm/crypt/crl.h"
 #include "mdm/crypt/ocsp.h"
 
 /* Counts up whenever a message changes. */
-#define SIGNER_MSG_VERSION 2
+#define SIGNER_MSG_VERSION 3
 #define SIGNER_MSG_HEAD_SIZE 14
 #define SIGNER_MSG_NONCE_MAX 128 /* RFC 9654 section 2.1 */
 #define SIGNER_MSG_SPKI_MAX 2048 /* an RSA-4096 key has 550 bytes */
@@ -53,6 +54,7 @@ struct signer_msg_hello {
 struct signer_msg_issue {
     struct span profile, device_serial, spki;
     uint8_t evidence_sha256[SHA256_SIZE];
+    struct profile_facts facts; /* what templates may name */
 };
 
 struct signer_msg_ocsp {

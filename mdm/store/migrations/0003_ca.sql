@@ -80,3 +80,49 @@ CREATE TABLE crls (
     der         @BLOB@ NOT NULL,
     PRIMARY KEY (issuer, shard)
 );
+
+-- profiles ---------------------------------------------------------------------------------------
+
+-- Who may have a certificate of a profile; what is in it stands in the CA directory.
+CREATE TABLE cert_profiles (
+    name         TEXT PRIMARY KEY NOT NULL,
+    enabled      INTEGER NOT NULL,
+    eab_required INTEGER NOT NULL,
+    dev_groups   TEXT NOT NULL,           -- words separated by a blank, '' for any
+    platforms    TEXT NOT NULL,
+    min_os       TEXT NOT NULL,           -- "ios=17.4 macos=14.6"
+    rev          BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+
+-- Device groups: the text is what a device has (words separated by a blank), the rows are the same
+-- the other way round. A device that leaves takes its rows along.
+ALTER TABLE inv_devices ADD COLUMN dev_groups TEXT NOT NULL DEFAULT '';
+CREATE TABLE inv_device_groups (
+    serial TEXT NOT NULL,
+    grp    TEXT NOT NULL,
+    PRIMARY KEY (serial, grp)
+);
+CREATE INDEX inv_device_groups_grp ON inv_device_groups (grp, serial);
+
+-- Renewal. renew_at is null when nothing is to be done; renews is the certificate (its serial
+-- number) that this one takes the place of; retire_at is when a replaced one is revoked.
+ALTER TABLE certificates ADD COLUMN renew_at BIGINT;
+ALTER TABLE certificates ADD COLUMN renew_tries BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN renew_command TEXT;
+ALTER TABLE certificates ADD COLUMN renews @BLOB@;
+ALTER TABLE certificates ADD COLUMN retire_at BIGINT;
+CREATE INDEX certificates_renew ON certificates (renew_at);
+CREATE INDEX certificates_retire ON certificates (retire_at);
+ALTER TABLE client_ids ADD COLUMN renews @BLOB@;
+
+-- Access identities that administrators gave to devices, pushed anew when they are to be renewed.
+CREATE TABLE access_profiles (
+    serial       TEXT NOT NULL,
+    profile      TEXT NOT NULL,           -- certificate profile
+    wifi_ssid    TEXT NOT NULL,           -- '' for the identity alone
+    wifi_servers TEXT NOT NULL,
+    created_by   TEXT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (serial, profile)
+);

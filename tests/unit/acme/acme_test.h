@@ -149,7 +149,7 @@ static inline void world_ca(struct world *w)
     assert_ok(key_generate(KEY_P256, &w->signer.key, NULL));
     w->signer.root = ca_cert("Test Root", root_key, NULL, root_key);
     w->signer.issuing = ca_cert("Test Issuing CA", w->signer.key, w->signer.root, root_key);
-    struct ca_conf conf = {w->store, &w->signer, &w->clock.clock, &rng_system};
+    struct ca_conf conf = {w->store, &w->signer, &w->clock.clock, &rng_system, NULL};
     assert_ok(ca_open(&conf, &w->ca, NULL));
 }
 

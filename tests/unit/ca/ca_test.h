@@ -148,7 +148,7 @@ static inline void fixture_ca(struct fixture *f)
     enum td_err e = store_open(&sc, &f->store, &ei);
     if (e != TD_OK)
         fail_msg("store: %s", err_msg(&ei, e));
-    struct ca_conf cc = {f->store, f->client, &clock_system, &rng_system};
+    struct ca_conf cc = {f->store, f->client, &clock_system, &rng_system, NULL};
     e = ca_open(&cc, &f->ca, &ei);
     if (e != TD_OK)
         fail_msg("ca: %s", err_msg(&ei, e));

@@ -100,6 +100,9 @@ static const struct spec specs[] = {
 static const struct {
     const char *table, *why;
 } bounded[] = {
+    {"cert_profiles", "one row for a certificate profile, which is a file of the administrator's"},
+    {"inv_device_groups", "goes with its device"},
+    {"access_profiles", "a row that an administrator made; goes with its device"},
     {"acme_nonce_keys", "one row"},
     {"ca_holds", "a row a listed device on hold; it goes when the device leaves"},
     {"crl_changes", "a row for each part of each issuing CA's CRL"},

@@ -30,6 +30,7 @@ struct fx_cert {
     const char *serial, *purpose;
     bool revoked;
     struct span der;
+    uint8_t renews; /* the byte of another, 0 for none */
 };
 
 struct fx_push {
@@ -86,7 +87,9 @@ static FX_UNUSED enum td_err fx_cert_lookup(void *ctx, struct tx *tx,
             digest_sha256(f->certs[i].der, hash);
         if (memcmp(hash, sha256, sizeof hash) != 0)
             continue;
-        *ret = (struct core_cert){.revoked = f->certs[i].revoked};
+        *ret =
+            (struct core_cert){.revoked = f->certs[i].revoked, .renews = f->certs[i].renews != 0};
+        memset(ret->renews_sha256, f->certs[i].renews, SHA256_SIZE);
         snprintf(ret->device_serial, sizeof ret->device_serial, "%s", f->certs[i].serial);
         snprintf(ret->purpose, sizeof ret->purpose, "%s", f->certs[i].purpose);
         return TD_OK;
@@ -104,6 +107,15 @@ static FX_UNUSED enum td_err fx_supersede(void *ctx, struct tx *tx,
         if (f->certs[i].byte == sha256[0])
             f->certs[i].revoked = true;
     return TD_OK;
+}
+
+static FX_UNUSED enum td_err fx_renewed(void *ctx, struct tx *tx,
+                                        const uint8_t old[static SHA256_SIZE],
+                                        const uint8_t renewed[static SHA256_SIZE], int64_t now,
+                                        struct errinfo *ei)
+{
+    (void)renewed;
+    return fx_supersede(ctx, tx, old, now, ei);
 }
 
 static FX_UNUSED enum td_err fx_listed(void *ctx, struct tx *tx, const char *serial,
@@ -160,6 +172,7 @@ static FX_UNUSED void fx_open_core(struct fx *f)
         .ops = {.ctx = f,
                 .cert_lookup = fx_cert_lookup,
                 .device_listed = fx_listed,
+                .cert_renewed = fx_renewed,
                 .cert_supersede = fx_supersede},
         .push = {.ctx = &f->push, .send = fx_push_send},
         .topic = FX_TOPIC,

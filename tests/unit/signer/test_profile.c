@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "acme/signer/issue.h"
+#include "acme/signer/profile_device.h"
 #include "mdm/base/limits.h"
 #include "mdm/base/str.h"
 
@@ -66,25 +67,17 @@ static void test_table(void **state)
     (void)state;
     static const struct {
         const char *name;
-        bool there, remote, attested, device, nocheck;
+        bool there, nocheck;
     } rows[] = {
-        {"management", true, true, true, true, false},
-        {"access", true, true, true, true, false},
-        {"tls-server", true, false, false, false, false},
-        {"ocsp-responder", true, false, false, false, true},
-        {"", false, false, false, false, false},
-        {"managemen", false, false, false, false, false},
-        {"management ", false, false, false, false, false},
+        {"tls-server", true, false},  {"ocsp-responder", true, true},
+        {"management", false, false}, {"access", false, false},
+        {"", false, false},           {"tls-serve", false, false},
     };
     for (size_t i = 0; i < TD_NITEMS(rows); i++) {
         const struct profile *p = profile_find(span_str(rows[i].name));
         assert_int_equal(p != NULL, rows[i].there);
-        if (!p)
-            continue;
-        assert_int_equal(p->remote, rows[i].remote);
-        assert_int_equal(p->attested, rows[i].attested);
-        assert_int_equal(p->device, rows[i].device);
-        assert_int_equal(p->nocheck, rows[i].nocheck);
+        if (p)
+            assert_int_equal(p->nocheck, rows[i].nocheck);
     }
 }
 
@@ -96,9 +89,7 @@ static void test_spec(void **state)
         int64_t days;
         const char *eku;
         bool ocsp;
-    } rows[] = {{"management", 365, "1.3.6.1.5.5.7.3.2", true},
-                {"access", 90, "1.3.6.1.5.5.7.3.2", true},
-                {"tls-server", 397, "1.3.6.1.5.5.7.3.1", true},
+    } rows[] = {{"tls-server", 397, "1.3.6.1.5.5.7.3.1", true},
                 {"ocsp-responder", 14, "1.3.6.1.5.5.7.3.9", false}};
     const char *const dns[] = {"a.example", NULL};
     struct errinfo ei = {0};
@@ -115,19 +106,103 @@ static void test_spec(void **state)
         assert_false(s.ca);
         assert_int_equal(s.aia_ocsp != NULL, rows[i].ocsp);
         assert_null(s.aia_ca_issuers); /* not configured: not named */
-        assert_int_equal(s.san_permanent_id != NULL, p->device);
-        assert_int_equal(s.san_dns != NULL, !p->device);
+        assert_null(s.san_permanent_id);
+        assert_non_null(s.san_dns);
         assert_int_equal(profile_lint(&s, w->ca, &ei), TD_OK);
     }
+}
+
+/* The specification for ABC123, or the refusal with that reason. */
+static struct x509_spec device_spec(struct world *w, const struct profile_conf *p,
+                                    const struct profile_facts *facts, const struct key *key,
+                                    enum td_err want, const char *reason)
+{
+    struct x509_spec s = {0};
+    struct errinfo ei = {0};
+    const struct signer_msg_issue m = {
+        .device_serial = SPAN_LIT("ABC123"), .evidence_sha256 = {1}, .facts = *facts};
+    assert_int_equal(profile_device_spec(p, &w->conf, &m, key, NOW, &w->arena, &s, &ei), want);
+    if (reason)
+        assert_string_equal(ei.reason, reason);
+    return s;
+}
+
+static struct profile_conf conf_of(struct world *w, const char *text)
+{
+    struct profile_conf p;
+    struct errinfo ei = {0};
+    if (profile_conf_parse("wifi", span_str(text), &w->arena, &p, &ei) != TD_OK)
+        fail_msg("%s", ei.msg);
+    return p;
+}
+
+static void test_device(void **state)
+{
+    struct world *w = *state;
+    struct profile_facts f = {0};
+    struct x509_spec s = device_spec(w, profile_conf_builtin(0), &f, w->p256, TD_OK, NULL);
+    assert_string_equal(s.cn, "ABC123");
+    assert_string_equal(s.san_permanent_id, "ABC123");
+    assert_null(s.san_dns);
+    assert_null(s.tagged_oid);
+    assert_string_equal(s.eku[0], "1.3.6.1.5.5.7.3.2");
+    assert_null(s.eku[1]);
+    assert_int_equal(s.not_before, NOW - 3600);
+    assert_int_equal(s.not_after, NOW + 365 * DAY); /* by the purpose, from ca.ini */
+    s = device_spec(w, profile_conf_builtin(1), &f, w->p384, TD_OK, NULL);
+    assert_int_equal(s.not_after, NOW + 90 * DAY);
+    device_spec(w, profile_conf_builtin(1), &f, w->rsa, TD_UNSUPPORTED, "key-unsupported");
+
+    struct profile_conf p = conf_of(w, "[profile]\nlifetime = 7d\nkeys = p384\n"
+                                       "[subject]\ncn = {name}\nou = {groups}\n"
+                                       "[san]\ndns = {serial}.dev.example\nemail = {owner}\n"
+                                       "[facts]\noid = 1.3.6.1.4.1.32473.1\n");
+    device_spec(w, &p, &f, w->p256, TD_UNSUPPORTED, "key-unsupported");
+    device_spec(w, &p, &f, w->p384, TD_FORBIDDEN, "fact-missing");
+    profile_fact_set(&f, FACT_NAME, SPAN_LIT("Lab 1"), FACT_FROM_INVENTORY);
+    profile_fact_set(&f, FACT_OWNER, SPAN_LIT("a@b.example"), FACT_FROM_INVENTORY);
+    profile_fact_set(&f, FACT_GROUPS, SPAN_LIT("eng lab"), FACT_FROM_INVENTORY);
+    profile_fact_set(&f, FACT_OS_VERSION, SPAN_LIT("18.1"), FACT_FROM_EVIDENCE);
+    profile_fact_set(&f, FACT_SIP, SPAN_LIT("enabled"), FACT_FROM_INVENTORY);
+    s = device_spec(w, &p, &f, w->p384, TD_OK, NULL);
+    assert_string_equal(s.cn, "Lab 1");
+    assert_string_equal(s.ou, "eng lab");
+    assert_string_equal(s.san_dns[0], "abc123.dev.example");
+    assert_string_equal(s.san_email, "a@b.example");
+    assert_int_equal(s.not_after, NOW + 7 * DAY);
+    assert_int_equal(s.ntagged, 1); /* what is not attested does not count as a fact */
+    assert_int_equal(s.tagged[0].tag, FACT_OS_VERSION);
+    profile_fact_set(&f, FACT_OWNER, SPAN_LIT("nobody"), FACT_FROM_INVENTORY);
+    s = device_spec(w, &p, &f, w->p384, TD_OK, NULL);
+    s.serial = SPAN_ARR(w->serial);
+    struct span der;
+    struct errinfo ei = {0};
+    assert_int_equal(x509_build(&s, w->ca, w->ca_key, &w->arena, &der, &ei), TD_INVAL);
+    assert_string_equal(ei.reason,
+                        "lint"); /* no mail address: what templates let by, the lint sees */
+
+    /* another serial number than the request's */
+    profile_fact_set(&f, FACT_SERIAL, SPAN_LIT("OTHER"), FACT_FROM_EVIDENCE);
+    device_spec(w, &p, &f, w->p384, TD_INVAL, "device-serial");
+    /* without evidence */
+    const struct signer_msg_issue none = {.device_serial = SPAN_LIT("ABC123")};
+    assert_int_equal(profile_device_spec(profile_conf_builtin(0), &w->conf, &none, w->p256, NOW,
+                                         &w->arena, &s, &ei),
+                     TD_FORBIDDEN);
+    assert_string_equal(ei.reason, "evidence-missing");
+    p = conf_of(w, "[profile]\nattestation = no\n");
+    assert_int_equal(profile_device_spec(&p, &w->conf, &none, w->p256, NOW, &w->arena, &s, &ei),
+                     TD_OK);
 }
 
 static void test_lint(void **state)
 {
     struct world *w = *state;
-    struct profile_subject who = {"ABC123", NULL, w->p256, SPAN_ARR(w->serial), NOW};
     struct x509_spec good, s;
     struct errinfo ei = {0};
-    profile_spec(profile_find(SPAN_LIT("management")), &w->conf, &who, &good);
+    struct profile_facts facts = {0};
+    good = device_spec(w, profile_conf_builtin(0), &facts, w->p256, TD_OK, NULL);
+    good.serial = SPAN_ARR(w->serial);
     assert_int_equal(profile_lint(&good, w->ca, &ei), TD_OK);
     static const uint8_t negative[16] = {0x80, 1}, leading_zero[16] = {0, 0x80};
     static const char *const bad_dns[] = {"a b", NULL};
@@ -154,8 +229,7 @@ static void test_lint(void **state)
     BROKEN(s.eku = NULL, TD_INVAL);
     BROKEN(s.o = "", TD_INVAL);
     BROKEN(s.cn = "", TD_INVAL);
-    BROKEN(s.san_permanent_id = "A B", TD_INVAL);
-    BROKEN(s.san_permanent_id = NULL, TD_INVAL);
+    BROKEN((s.san_permanent_id = NULL, s.cn = NULL), TD_INVAL);
     BROKEN(s.san_dns = bad_dns, TD_INVAL);
 }
 
@@ -290,10 +364,15 @@ static void test_ini(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),  cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_lint),   cmocka_unit_test(test_device_serials),
-        cmocka_unit_test(test_hosts),  cmocka_unit_test(test_serials_are_positive_and_full),
-        cmocka_unit_test(test_bucket), cmocka_unit_test(test_ini),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_lint),
+        cmocka_unit_test(test_device_serials),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_serials_are_positive_and_full),
+        cmocka_unit_test(test_bucket),
+        cmocka_unit_test(test_ini),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

@@ -16,8 +16,12 @@ static const uint8_t big[70000];
 static struct signer_msg issue_msg(void)
 {
     struct signer_msg m = {.type = SIGNER_MSG_ISSUE, .generation = 3, .id = 77};
-    m.u.issue = (struct signer_msg_issue){
-        SPAN_LIT("management"), SPAN_LIT("C02"), SPAN_LIT("spki"), {1, 2, 3}};
+    m.u.issue = (struct signer_msg_issue){.profile = SPAN_LIT("management"),
+                                          .device_serial = SPAN_LIT("C02"),
+                                          .spki = SPAN_LIT("spki"),
+                                          .evidence_sha256 = {1, 2, 3}};
+    profile_fact_set(&m.u.issue.facts, FACT_SERIAL, SPAN_LIT("C02"), FACT_FROM_EVIDENCE);
+    profile_fact_set(&m.u.issue.facts, FACT_GROUPS, SPAN_LIT("eng"), FACT_FROM_INVENTORY);
     return m;
 }
 
@@ -200,12 +204,29 @@ static void test_issue_survives(void **state)
     assert_true(span_eq_str(back.u.issue.device_serial, "C02"));
     assert_true(span_eq_str(back.u.issue.spki, "spki"));
     assert_memory_equal(back.u.issue.evidence_sha256, m.u.issue.evidence_sha256, SHA256_SIZE);
+    for (unsigned i = 0; i < FACT_MAX; i++) {
+        const struct profile_fact *x = &back.u.issue.facts.of[i], *y = &m.u.issue.facts.of[i];
+        assert_true(span_eq(x->value, y->value) && x->source == y->source);
+    }
+    /* facts out of order, twice, of no kind, of no source: two of three bytes each, id and source
+     */
+    static const struct {
+        size_t at;
+        uint8_t v;
+    } bad[] = {{0, FACT_GROUPS}, {0, FACT_MAX}, {1, FACT_SOURCES}, {7, FACT_SERIAL}, {7, 200}};
+    size_t first = b.n - (2 + 2 + 3) - (2 + 2 + 3);
+    for (size_t i = 0; i < TD_NITEMS(bad); i++) {
+        uint8_t copy[512];
+        memcpy(copy, b.p, b.n);
+        copy[first + bad[i].at] = bad[i].v;
+        assert_int_equal(signer_msg_get(span_of(copy, b.n), &back), TD_PARSE);
+    }
 }
 
 static void test_fields_out_of_range_are_not_written(void **state)
 {
     (void)state;
-    struct signer_msg m[16];
+    struct signer_msg m[20];
     size_t n = 0;
     m[n++] = (struct signer_msg){.type = 0};
     m[n++] = (struct signer_msg){.type = SIGNER_MSG_TYPE_MAX};
@@ -219,6 +240,9 @@ static void test_fields_out_of_range_are_not_written(void **state)
     m[n] = ocsp_msg(1), m[n++].u.ocsp.singles[0].revoked_at = 3; /* nor a time */
     m[n] = issue_msg(), m[n++].u.issue.spki = span_of(big, SIGNER_MSG_SPKI_MAX + 1);
     m[n] = issue_msg(), m[n++].u.issue.profile.n = 0;
+    m[n] = issue_msg(),
+    m[n++].u.issue.facts.of[FACT_NAME].value = span_of(big, PROFILE_FACT_VALUE_MAX + 1);
+    m[n] = issue_msg(), m[n++].u.issue.facts.of[FACT_SERIAL].source = FACT_SOURCES;
     m[n++] = refused_msg(TD_OK);
     m[n++] = refused_msg(TD_ERR_MAX);
     m[n++] = signed_msg(span_of(big, 65536));

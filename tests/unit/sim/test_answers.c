@@ -53,7 +53,7 @@ static struct answer run(const char *command, struct arena *a)
     buf_auto b;
     buf_init(&b, 1048576);
     assert_int_equal(plist_parse(span_str(command), a, &p, NULL), TD_OK);
-    assert_int_equal(answers_run(&dev, NULL, p, a, &r, NULL), TD_OK);
+    assert_int_equal(answers_run(&dev, &(struct answers_env){0}, p, a, &r, NULL), TD_OK);
     mdm_report(&m, answers_word(r.status), "CU-1", buf_cstr(&r.xml), &b);
     assert_int_equal(plist_parse(arena_span(a, buf_view(&b)), a, &out.report, NULL), TD_OK);
     out.status = r.status;

@@ -1,0 +1,264 @@
+#include "web/server/renew.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "acme/ca/renewal.h"
+#include "mdm/base/log.h"
+#include "mdm/base/metrics.h"
+#include "mdm/store/attempts.h"
+#include "profiles/enroll/push.h"
+
+#define STEP 50   /* certificates of one look into the database */
+#define ROUNDS 20 /* looks, one after the other, while there is more */
+#define ID_MARGIN 3600
+
+struct renew {
+    struct renew_conf conf;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;
+};
+
+/* One certificate that is due. */
+struct task {
+    const struct renew_conf *conf;
+    const struct ca_due *d;
+    int64_t now, next;
+    bool done; /* nothing is to be pushed */
+    struct attempt refusal;
+};
+
+/* An access identity arrived when the device acknowledged the profile that brought it. */
+static enum td_err arrived(struct tx *tx, const struct ca_due *d, struct arena *a, bool *ret,
+                           struct errinfo *ei)
+{
+    *ret = false;
+    if (!d->command)
+        return TD_OK;
+    bool successor = false;
+    TD_TRY(ca_renewal_successor(tx, d, &successor, ei));
+    if (!successor)
+        return TD_OK;
+    struct core_command c;
+    enum td_err e = core_command_get(tx, d->device_serial, d->command, a, &c, ei);
+    *ret = e == TD_OK && strcmp(c.state, "acknowledged") == 0;
+    return e == TD_NOTFOUND ? TD_OK : e;
+}
+
+static enum td_err look_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct task *t = ctx;
+    const struct ca_due *d = t->d;
+    arena_auto a;
+    arena_init(&a, 1 << 25);
+    bool held = false, there = false;
+    t->done = true;
+    if (!d->good) /* revoked */
+        return ca_renewal_done(tx, d, 0, ei);
+    if (!d->access) {
+        TD_TRY(core_identity_held(tx, d->sha256, &held, ei));
+        if (!held)
+            return ca_renewal_done(tx, d, 0, ei);
+    } else {
+        TD_TRY(arrived(tx, d, &a, &there, ei));
+        int64_t end = t->now + t->conf->grace;
+        if (there)
+            return ca_renewal_done(tx, d, end < d->not_after ? end : d->not_after, ei);
+    }
+    t->done = false;
+    return TD_OK;
+}
+
+/* The marker first, then the command, in one transaction (MB-29). */
+static enum td_err claim(struct tx *tx, void *ctx, const char *uuid, struct errinfo *ei)
+{
+    const struct task *t = ctx;
+    TD_TRY(ca_renewal_claim(tx, t->d, t->next, uuid, ei));
+    return t->d->command ? core_command_cancel(tx, t->d->command, t->now, ei) : TD_OK;
+}
+
+/* Not now: later, with the reason where the administrator looks. */
+static enum td_err postpone_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct task *t = ctx;
+    TD_TRY(ca_renewal_claim(tx, t->d, t->next, NULL, ei));
+    return attempt_add(tx, &t->refusal, ei);
+}
+
+static enum td_err unwanted_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct task *t = ctx;
+    return ca_renewal_done(tx, t->d, 0, ei);
+}
+
+static void report(const struct ca_due *d, enum td_err e, const struct errinfo *ei)
+{
+    if (e != TD_OK && e != TD_AGAIN)
+        log_ev(LOG_WARN, "renew.failed", KV("serial", d->device_serial), KV("profile", d->profile),
+               KV("reason", ei->reason ? ei->reason : err_name(e)), KV("error", err_msg(ei, e)));
+}
+
+static void give_up_for_now(struct task *t, enum td_err e, const struct errinfo *why)
+{
+    struct errinfo ei = {0};
+    bool unwanted = why->reason && strcmp(why->reason, "not-assigned") == 0;
+    report(t->d, e, why);
+    t->refusal = (struct attempt){.at = t->now,
+                                  .serial = t->d->device_serial,
+                                  .source = "renewal",
+                                  .outcome = "refused",
+                                  .reason = why->reason ? why->reason : "",
+                                  .detail = err_msg(why, e),
+                                  .order_id = "",
+                                  .peer = ""};
+    e = store_write(t->conf->store, unwanted ? unwanted_job : postpone_job, t, &ei);
+    report(t->d, e, &ei);
+}
+
+/* TD_OK also when there was nothing to push; a fault of ours leaves the row as it is, due. */
+static bool step(const struct renew_conf *conf, const struct ca_due *d)
+{
+    struct errinfo ei = {0};
+    struct task t = {.conf = conf, .d = d, .now = clock_now(conf->clock)};
+    t.next = t.now + ca_renewal_wait(conf->retry, d->tries);
+    enum td_err e = store_write(conf->store, look_job, &t, &ei);
+    if (e != TD_OK || t.done) {
+        report(d, e, &ei);
+        return false;
+    }
+    const struct enroll_renewal r = {.serial = d->device_serial,
+                                     .profile = d->profile,
+                                     .access = d->access,
+                                     .renews = d->serial,
+                                     .expires = t.next + ID_MARGIN,
+                                     .claim = claim,
+                                     .ctx = &t};
+    e = enroll_renew(conf->enroll, conf->core, &r, &ei);
+    if (e == TD_OK) {
+        log_ev(LOG_INFO, "renew.pushed", KV("serial", d->device_serial), KV("profile", d->profile),
+               KV_I64("try", d->tries + 1));
+        return true;
+    }
+    if (e == TD_FORBIDDEN || e == TD_NOTFOUND || e == TD_STATE)
+        give_up_for_now(&t, e, &ei);
+    else
+        report(d, e, &ei);
+    return false;
+}
+
+struct due {
+    int64_t now;
+    struct arena *a;
+    struct ca_due list[STEP];
+    size_t n;
+};
+
+static enum td_err due_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct due *q = ctx;
+    return ca_renewal_due(tx, q->now, STEP, q->a, q->list, &q->n, ei);
+}
+
+struct retire {
+    int64_t now, count;
+};
+
+static enum td_err retire_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct retire *q = ctx;
+    return ca_renewal_retire(tx, q->now, STEP, &q->count, ei);
+}
+
+static void retire_some(const struct renew_conf *conf)
+{
+    struct errinfo ei = {0};
+    struct retire q = {.now = clock_now(conf->clock)};
+    enum td_err e = store_write(conf->store, retire_job, &q, &ei);
+    if (e != TD_OK)
+        log_ev(LOG_WARN, "renew.retire_failed", KV("error", err_msg(&ei, e)));
+    metrics_add(METRIC_CERTS_REVOKED, e == TD_OK ? q.count : 0);
+}
+
+size_t renew_round(const struct renew_conf *conf)
+{
+    size_t pushed = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct errinfo ei = {0};
+        arena_auto a;
+        arena_init(&a, 1 << 20);
+        struct due q = {.now = clock_now(conf->clock), .a = &a};
+        enum td_err e = store_read(conf->store, due_job, &q, &ei);
+        if (e != TD_OK) {
+            log_ev(LOG_WARN, "renew.look_failed", KV("error", err_msg(&ei, e)));
+            break;
+        }
+        size_t before = pushed;
+        for (size_t k = 0; k < q.n; k++)
+            pushed += step(conf, &q.list[k]);
+        if (q.n < STEP || pushed == before) /* all seen, or nothing moves */
+            break;
+    }
+    retire_some(conf);
+    return pushed;
+}
+
+static void *run(void *arg)
+{
+    struct renew *r = arg;
+    pthread_mutex_lock(&r->lock);
+    while (!r->stop) {
+        struct timespec until;
+        struct errinfo ei = {0};
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += r->conf.period;
+        while (!r->stop && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
+            continue;
+        if (r->stop)
+            break;
+        pthread_mutex_unlock(&r->lock);
+        enum td_err e = ca_profiles_refresh(r->conf.profiles, &ei);
+        if (e != TD_OK)
+            log_ev(LOG_WARN, "renew.profiles_failed", KV("error", err_msg(&ei, e)));
+        renew_round(&r->conf);
+        pthread_mutex_lock(&r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+enum td_err renew_start(const struct renew_conf *conf, struct renew **ret, struct errinfo *ei)
+{
+    struct renew *r = calloc(1, sizeof *r);
+    if (!r)
+        return err_set(ei, TD_NOMEM, "cannot start the renewer");
+    r->conf = *conf;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    int rc = pthread_create(&r->thread, NULL, run, r);
+    if (rc != 0) {
+        free(r);
+        return err_sys(ei, TD_INTERNAL, rc, "cannot start the renewer");
+    }
+    *ret = r;
+    return TD_OK;
+}
+
+void renew_stop(struct renew *r)
+{
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+    pthread_join(r->thread, NULL);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
