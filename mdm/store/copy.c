@@ -130,10 +130,24 @@ static enum td_err table_copy(struct copy *c, const struct copy_table *t, struct
     return e;
 }
 
+struct clear_job {
+    const struct copy_table *t;
+    int64_t gone;
+};
+
 static enum td_err clear_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
-    const struct copy_table *t = ctx;
-    return tx_exec(tx, &t->stmts[COPY_CLEAR], NULL, 0, NULL, ei);
+    struct clear_job *j = ctx;
+    return tx_exec(tx, &j->t->stmts[COPY_CLEAR], SV_LIST(SV_INT(TXN_ROWS)), &j->gone, ei);
+}
+
+static enum td_err table_clear(struct copy *c, const struct copy_table *t, struct errinfo *ei)
+{
+    struct clear_job j = {.t = t};
+    do
+        TD_TRY(tool_write(&c->to, clear_job, &j, ei));
+    while (j.gone);
+    return TD_OK;
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -217,11 +231,7 @@ static enum td_err table_settle(struct copy *c, const struct copy_table *t, stru
     if (e != TD_CONFLICT || !c->resumed)
         return e;
     TD_TRY(tell(c, &(struct store_step){STORE_CHANGED, t->t->name, NULL, 0, 0}, ei));
-    union { /* a job's context is not const */
-        const struct copy_table *in;
-        void *out;
-    } ctx = {.in = t};
-    TD_TRY(tool_write(&c->to, clear_job, ctx.out, ei));
+    TD_TRY(table_clear(c, t, ei));
     TD_TRY(table_copy(c, t, ei));
     return table_compare(c, t, ei);
 }

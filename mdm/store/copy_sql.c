@@ -22,7 +22,9 @@ static const struct template templates[COPY_MAX] = {
     [COPY_ANY] = {"any", "SELECT COUNT(*) FROM (SELECT @k FROM @t LIMIT 1) one", "", "i"},
     [COPY_LAST] = {"last", "SELECT @k FROM @t ORDER BY @K LIMIT 1", "", "@k"},
     [COPY_INSERT] = {"insert", "INSERT INTO @t (@c) VALUES (@p) ON CONFLICT DO NOTHING", "@c", ""},
-    [COPY_CLEAR] = {"clear", "DELETE FROM @t", "", ""},
+    [COPY_CLEAR] = {"clear",
+                    "DELETE FROM @t WHERE (@k) IN (SELECT @k FROM @t ORDER BY @k LIMIT ?1)", "i",
+                    ""},
 };
 
 static void put_params(struct buf *b, size_t n)

@@ -13,7 +13,7 @@ enum copy_stmt {
     COPY_ANY,    /* a row when there is one */
     COPY_LAST,   /* the last key */
     COPY_INSERT, /* every column; nothing happens when the row is there */
-    COPY_CLEAR,
+    COPY_CLEAR,  /* deletes so many rows from the beginning */
     COPY_MAX
 };
 

@@ -207,6 +207,12 @@ class Server:
     def kill(self):
         self.stop(signal.SIGKILL)
 
+    def check(self):
+        """Whatever a test did, the rows it leaves contradict one another nowhere."""
+        done = run(program("testudo"), "db", "check", f"--config={self.ini}", check=False)
+        if done.returncode == 1:
+            raise AssertionError(f"testudo db check:\n{done.stdout}")
+
     def __enter__(self):
         self.init()
         return self.start()
@@ -218,6 +224,8 @@ class Server:
             status = self.stop()
             if kind is None and status not in (0, None):
                 raise AssertionError(f"testudo ended with {status}:\n{self.tail()}")
+            if kind is None and os.path.exists(self.ini):
+                self.check()
         finally:
             if self.own:
                 shutil.rmtree(self.dir, ignore_errors=True)

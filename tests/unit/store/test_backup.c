@@ -99,6 +99,25 @@ static void make(int64_t rows)
     store_close(s);
 }
 
+static enum td_err bulk_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    static char detail[1001];
+    memset(detail, 'd', sizeof detail - 1);
+    for (int64_t k = 0; k < *(int64_t *)ctx; k++)
+        TD_TRY(audit_add(tx, 1, "T", "test", "bulk", "B", detail, ei));
+    return TD_OK;
+}
+
+/* A database of some megabytes: more than a step of a backup copies. */
+static void make_bulk(int64_t rows)
+{
+    struct store *s = open_url(place.path, STORE_SHARED);
+    struct errinfo ei = {0};
+    if (store_write(s, bulk_job, &rows, &ei) != TD_OK)
+        fail_msg("%s", ei.msg);
+    store_close(s);
+}
+
 /* Names in the directory that end so. */
 static unsigned left(const char *end)
 {
@@ -191,36 +210,47 @@ static void *busy_main(void *arg)
     return NULL;
 }
 
+struct steps {
+    struct store *s;
+    unsigned n;
+};
+
+/* Writes between two steps; a backup that began again for that would never end. */
 static bool count_steps(void *ctx, const struct store_step *step)
 {
-    *(unsigned *)ctx += step->phase == STORE_PAGES;
-    return true;
+    struct steps *st = ctx;
+    if (step->phase != STORE_PAGES)
+        return true;
+    put(st->s, 500000 + st->n);
+    return ++st->n < 50;
 }
 
 /* Somebody writes without a pause: the backup ends all the same and has what was there before. */
 static void test_while_written(void **state)
 {
     (void)state;
-    make(3000);
+    make_bulk(3000);
     struct busy b = {.s = open_url(place.path, STORE_SERVE)};
     assert_int_equal(pthread_create(&b.thread, NULL, busy_main, &b), 0);
     while (b.done < 20)
         ;
+    int64_t between = 0;
     for (int i = 0; i < 3; i++) {
         struct errinfo ei = {0};
-        unsigned steps = 0;
+        struct steps steps = {b.s, 0};
         const struct store_progress p = {count_steps, &steps};
         long long before = b.done;
         if (store_backup(&place.conf, file, true, &p, &ei) != TD_OK)
             fail_msg("%s", ei.msg);
-        assert_int_equal(steps > 0, !test_on_pg()); /* rows there, pages here */
+        assert_int_equal(steps.n > 2, !test_on_pg()); /* rows there, pages here */
+        between += steps.n;
         int64_t n = count_of(file);
         assert_true(n >= 3000 + before);
     }
     b.stop = true;
     pthread_join(b.thread, NULL);
     store_close(b.s);
-    assert_int_equal(count_of(place.path), 3000 + b.done);
+    assert_int_equal(count_of(place.path), 3000 + b.done + between);
 }
 
 static void test_existing_file(void **state)
@@ -303,6 +333,20 @@ static void test_bad_sources(void **state)
     assert_int_not_equal(store_backup(&place.conf, file, false, NULL, &ei), TD_OK);
     assert_false(fs_exists(file));
     assert_int_equal(left(".partial"), 0);
+}
+
+/* Damage that only a look at every page finds gives no backup either. */
+static void test_damaged_deep_inside(void **state)
+{
+    (void)state;
+    make_bulk(2000);
+    int fd = open(place.path, O_RDWR);
+    assert_true(fd >= 0);
+    off_t at = lseek(fd, 0, SEEK_END) / 4096 / 4 * 3 * 4096;
+    assert_int_equal(pwrite(fd, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, at), 8);
+    close(fd);
+    expect_backup(TD_STATE, "damaged: ");
+    assert_false(fs_exists(file));
 }
 
 /* Runs with the backup on a disk of so many kilobytes; false when this process may not mount. */
@@ -622,6 +666,7 @@ int main(void)
         T(test_bad_destinations),
         T(test_stopped),
         T(test_bad_sources),
+        T(test_damaged_deep_inside),
         T(test_disk_full),
         T(test_there_and_back),
         T(test_into_nothing),

@@ -385,18 +385,18 @@ static void test_source_changed_between_runs(void **state)
 {
     (void)state;
     struct errinfo ei;
-    struct store *s = source(100);
+    struct store *s = source(ROWS);
     const struct store_progress p = {stop_when_all_copied, NULL};
     assert_int_equal(copy(&p, &ei), TD_GONE);
     assert_int_equal(store_write(s, change_source, NULL, NULL), TD_OK);
-    fill(s, 500, 510);
+    fill(s, ROWS, ROWS + 10);
     store_close(s);
     struct seen seen = {0};
     const struct store_progress q = {see, &seen};
     assert_int_equal(copy(&q, &ei), TD_OK);
     assert_int_equal(seen.changed, 2); /* t and u */
     s = place_open(&pair.to);
-    assert_int_equal(t_count(s), 109);
+    assert_int_equal(t_count(s), ROWS + 9);
     assert_false(t_has(s, 7));
     store_close(s);
 }
