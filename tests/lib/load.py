@@ -343,6 +343,10 @@ class Load:
         for serial, magic in self.magic.items():
             got = query(f"SELECT push_magic, state FROM enrollments WHERE serial = '{serial}'")
             assert got == [(magic, "enrolled")], (serial, got, magic)
+        left = dict(query("SELECT subject, count(*) FROM audit WHERE action = 'inventory.delete'"
+                          " GROUP BY subject"))
+        for serial in self.revoked:  # also where the call was repeated
+            assert left.get(serial) == 1, (serial, left.get(serial))
         for serial in self.enrolled - self.revoked:
             state = self.ask(api, f"/api/v1/devices/{serial}")["enrollment"]["state"]
             assert state == "enrolled", (serial, state)
