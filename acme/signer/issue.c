@@ -70,6 +70,8 @@ static enum td_err make(struct issuer *is, const struct cadir_issuing *by, struc
         TD_TRY(issuer_url(by, &spec->aia_ca_issuers, a, ei));
     if (crl)
         TD_TRY(crl_point(is, by, spec, a, ei));
+    else /* not recorded: OCSP knows no status of it, and some clients take that ill */
+        spec->aia_ocsp = NULL;
     TD_TRY(profile_lint(spec, by->cert, ei));
     struct span spki, der;
     TD_TRY(key_spki(spec->public_key, a, &spki, ei));

@@ -82,7 +82,7 @@ struct signer_msg_crl {
     int64_t this_update, next_update;
     uint32_t total, first;           /* entries of the whole CRL; number of the first one here */
     size_t n;                        /* entries here, 0..SIGNER_MSG_CRL_STEP */
-    const struct crl_entry *entries; /* to encode */
+    const struct crl_entry *entries; /* to encode; NULL: `raw` as it was decoded */
     struct span raw;                 /* decoded: for signer_msg_crl_next */
 };
 

@@ -94,6 +94,10 @@ static void test_crl(void **state)
             assert_memory_equal(&e, &entries[i], sizeof e);
         }
         assert_false(signer_msg_crl_next(&raw, &e));
+        buf_auto again;
+        buf_init(&again, LIMIT_SIGNER_MSG);
+        assert_int_equal(signer_msg_put(&again, &back), TD_OK);
+        assert_true(span_eq(buf_view(&b), buf_view(&again)));
         for (size_t n = 0; n < b.n; n += n < 200 ? 1 : 997)
             assert_int_not_equal(signer_msg_get(span_of(b.p, n), &back), TD_OK);
         assert_int_equal(buf_u8(&b, 0), TD_OK);
