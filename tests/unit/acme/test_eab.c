@@ -229,6 +229,43 @@ static void once(void **state)
     accepted(&an, 201);
 }
 
+struct bind_job {
+    struct acme_eab b;
+    const char *account;
+    int64_t now;
+};
+
+static enum td_err bind_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct bind_job *j = ctx;
+    return acme_eab_bind(tx, &j->b, j->account, j->now, ei);
+}
+
+static void not_bound(struct world *w, const char *id, int64_t now, const char *reason)
+{
+    struct bind_job j = {{id}, "BBBBBBBBBBBBBBBBBBBBBB", now};
+    struct errinfo ei = {0};
+    assert_int_equal(store_write(w->store, bind_job, &j, &ei), TD_FORBIDDEN);
+    assert_string_equal(ei.reason, reason);
+}
+
+/* Two requests verified the same key: the transaction of the second finds it spent. */
+static void raced(void **state)
+{
+    struct world *w = *state;
+    client_auto c;
+    client_init(&c, w);
+    struct eab_key k = add_key(w, ""), revoked = add_key(w, ""), old = add_key(w, "");
+    struct bind_job first = {{k.id}, "AAAAAAAAAAAAAAAAAAAAAA", FAKE_NOW};
+    assert_ok(store_write(w->store, bind_job, &first, NULL));
+    not_bound(w, k.id, FAKE_NOW, "eab-used");
+    assert_string_equal(key_row(&c, &k).account_id, "AAAAAAAAAAAAAAAAAAAAAA");
+    assert_ok(revoke_key(w, &revoked));
+    not_bound(w, revoked.id, FAKE_NOW, "eab-ended");
+    not_bound(w, old.id, FAKE_NOW + 600, "eab-ended");
+    not_bound(w, "CCCCCCCCCCCCCCCCCCCCCC", FAKE_NOW, "eab-unknown");
+}
+
 static void faults(void **state)
 {
     struct world *w = *state;
@@ -368,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup(directory, world_reset),
         cmocka_unit_test_setup(required, world_reset),
         cmocka_unit_test_setup(once, world_reset),
+        cmocka_unit_test_setup(raced, world_reset),
         cmocka_unit_test_setup(faults, world_reset),
         cmocka_unit_test_setup(profiles, world_reset),
         cmocka_unit_test_setup(ends, world_reset),

@@ -152,6 +152,34 @@ static void deactivated(void **state)
     refused(&an, 403, "unauthorized", "account-deactivated");
 }
 
+static enum td_err clean_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct world *w = ctx;
+    struct sweep orders = {.before = w->clock.at - 86400, .max = 1000}, accounts = orders;
+    TD_TRY(acme_clean_orders(tx, &orders, ei));
+    return acme_clean_accounts(tx, &accounts, ei);
+}
+
+/* The account can revoke as long as the order that issued is kept: 30 days here. */
+static void weeks_later(void **state)
+{
+    struct world *w = *state;
+    client_auto c, d;
+    client_init(&c, w);
+    client_init(&d, w);
+    cert_auto *first = issue(&c), *second = issue(&d);
+    w->clock.at = FAKE_NOW + 30 * FAKE_DAY;
+    assert_ok(store_write(w->store, clean_job, w, NULL));
+    get_nonce(&c);
+    struct answer an = post(&c, REVOKE, payload(&c, first, ""));
+    accepted(&an, 200);
+    w->clock.at = FAKE_NOW + 31 * FAKE_DAY + 1;
+    assert_ok(store_write(w->store, clean_job, w, NULL));
+    get_nonce(&d);
+    an = post(&d, REVOKE, payload(&d, second, ""));
+    refused(&an, 400, "accountDoesNotExist", "account-unknown");
+}
+
 /* The device's key in the form of the client's. */
 static struct key *device_key(struct client *c)
 {
@@ -201,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup(by_authorization, world_reset),
         cmocka_unit_test_setup(on_hold, world_reset),
         cmocka_unit_test_setup(deactivated, world_reset),
+        cmocka_unit_test_setup(weeks_later, world_reset),
         cmocka_unit_test_setup(by_key, world_reset),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
