@@ -336,6 +336,34 @@ class Limits(Base):
         self.assertEqual(c.account().status, 201)
 
 
+class Bound(Base):
+    """A certificate profile whose policy asks for an external account binding."""
+
+    def test_a_profile_asks_for_it(self):
+        path = "/api/v1/profiles/management/policy"
+        got = self.server.api("PUT", path, {"eab_required": True})
+        self.assertEqual(got.status, 200, got)
+        free = Client(self.server, self.tmp)
+        url = self.server.public + "/acme/management/new-account"
+        self.assertEqual(free.urls["newAccount"], url)
+        self.assertTrue(free.urls["meta"]["externalAccountRequired"])
+        check_problem(free.post(url, {"termsOfServiceAgreed": True}), 403,
+                      "externalAccountRequired", "eab-required")
+        free.urls["newAccount"] = self.server.public + "/acme/new-account"
+        self.assertEqual(free.account().status, 201)  # the common door is of no profile
+        check_problem(free.order(self.identifier()), 403, "externalAccountRequired", "eab-required")
+        wrong = self.server.api("POST", "/api/v1/eab-keys", {"profile": "other"}).json
+        check_problem(free.post(url, {"externalAccountBinding": bound(
+            wrong["hmac_key"], wrong["id"], url, free.jwk())}, kid=None, jwk=free.jwk()), 403,
+            "unauthorized", "eab-profile")
+        key = self.server.api("POST", "/api/v1/eab-keys", {"profile": "management"}).json
+        c = Client(self.server, self.tmp)
+        got = c.post(url, {"externalAccountBinding": bound(key["hmac_key"], key["id"], url, c.jwk())})
+        self.assertEqual(got.status, 201, got)
+        c.kid = got.headers["Location"]
+        self.issued(client=c)
+
+
 class Formats(unittest.TestCase):
     def test_formats_are_configured(self):
         """What is unknown or not built is refused by the check of the configuration."""
