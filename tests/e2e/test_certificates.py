@@ -158,11 +158,13 @@ class Certificates(unittest.TestCase):
         """Quarantine is of access certificates: a management identity goes on."""
         answer = self.server.api("POST", "/api/v1/devices/CRT0000005/hold")
         self.assertEqual((answer.status, answer.json["on_hold"]), (200, True))
+        self.assertTrue(self.server.api("GET", "/api/v1/devices/CRT0000005").json["on_hold"])
         self.assertEqual(self.cert(5)["status"], "good")
         txns = {a[4] for a in self.audit() if a[1] == "CRT0000005" and a[0] == "device.hold"}
         self.assertEqual(len(txns), 1)
         answer = self.server.api("POST", "/api/v1/devices/CRT0000005/release", {})
         self.assertEqual((answer.status, answer.json["on_hold"]), (200, False))
+        self.assertFalse(self.server.api("GET", "/api/v1/devices/CRT0000005").json["on_hold"])
         self.assertEqual(self.server.api("POST", "/api/v1/devices/NEVER1/hold").status, 404)
 
     # --- command line ---

@@ -57,7 +57,7 @@ struct get_job {
     struct arena *a;
     struct inv_device device;
     struct core_enrollment enrollment;
-    bool listed, enrolled;
+    bool listed, enrolled, on_hold;
 };
 
 static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -71,6 +71,7 @@ static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
     if (e != TD_OK && e != TD_NOTFOUND)
         return e;
     j->enrolled = e == TD_OK;
+    TD_TRY(ca_device_held(tx, j->serial, &j->on_hold, ei));
     return j->listed || j->enrolled
                ? TD_OK
                : err_set(ei, TD_NOTFOUND, "not in the inventory and never enrolled");
@@ -87,6 +88,7 @@ API_HANDLER(device_get)
     json_open(&w);
     json_kv_str(&w, "serial", j.serial);
     json_kv_bool(&w, "listed", j.listed);
+    json_kv_bool(&w, "on_hold", j.on_hold);
     json_kv_str(&w, "name", j.listed ? j.device.name : NULL);
     json_kv_str(&w, "owner", j.listed ? j.device.owner : NULL);
     if (j.enrolled) {
