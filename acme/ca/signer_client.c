@@ -19,7 +19,9 @@
 #define SLOTS 256 /* requests in flight; more than there are worker threads */
 #define SLOT_BITS 8
 #define DEADLINE_MS 10000
+#define START_MS 60000 /* keys are deciphered first, on purpose slowly, maybe on a busy machine */
 #define LEAVE_MS 10000
+#define RELOAD_MS START_MS
 #define READ_BATCH 16
 #define SEND_STEP_MS 100
 
@@ -28,6 +30,9 @@ _Static_assert(CERT_SKI_SIZE == SIGNER_MSG_ISSUER_SIZE, "one size of identifiers
 _Static_assert(SLOTS == 1 << SLOT_BITS, "a slot number fits its bits");
 
 enum slot_state { SLOT_FREE, SLOT_WAITING, SLOT_ANSWERED, SLOT_LOST };
+
+/* How far a reload is. */
+enum reload { RELOAD_NONE, RELOAD_ASKED, RELOAD_READY, RELOAD_REFUSED };
 
 /* A request in flight. Its thread waits on `cond`; the reader fills `reply`. */
 struct slot {
@@ -48,6 +53,8 @@ struct signer_client {
     pthread_mutex_t mu;  /* guards all below */
     pthread_cond_t news; /* up, fatal or closed changed */
     bool closed, hello_seen, failed;
+    bool paused; /* new requests wait */
+    enum reload reload;
     enum td_err fatal_code;
     char fatal_text[160];
     uint32_t generation;
@@ -183,10 +190,21 @@ static void on_fatal(struct signer_client *c, const struct signer_msg *m, struct
 {
     (void)raw;
     const struct signer_msg_refused *f = &m->u.refused;
-    c->failed = true;
+    if (c->reload != RELOAD_NONE && m->generation != c->generation)
+        c->reload = RELOAD_REFUSED; /* the one that serves goes on */
+    else
+        c->failed = true;
     c->fatal_code = f->code;
     snprintf(c->fatal_text, sizeof c->fatal_text, "%.*s", (int)f->text.n, (const char *)f->text.p);
     log_ev(LOG_ERROR, "signer.fatal", KV_SPAN("text", f->text));
+    pthread_cond_broadcast(&c->news);
+}
+
+static void on_ready(struct signer_client *c, const struct signer_msg *m, struct span raw)
+{
+    (void)m, (void)raw;
+    if (c->reload == RELOAD_ASKED)
+        c->reload = RELOAD_READY;
     pthread_cond_broadcast(&c->news);
 }
 
@@ -207,6 +225,7 @@ static void (*const handlers[SIGNER_MSG_TYPE_MAX])(struct signer_client *,
                                                    const struct signer_msg *, struct span) = {
     [SIGNER_MSG_HELLO] = on_hello,  [SIGNER_MSG_FATAL] = on_fatal,   [SIGNER_MSG_GONE] = on_gone,
     [SIGNER_MSG_SIGNED] = on_reply, [SIGNER_MSG_REFUSED] = on_reply, [SIGNER_MSG_MORE] = on_reply,
+    [SIGNER_MSG_READY] = on_ready,
 };
 
 static void receive(struct signer_client *c, struct span raw)
@@ -269,7 +288,7 @@ enum td_err signer_client_ready(struct signer_client *c, struct errinfo *ei)
     if (!c->reading && pthread_create(&c->reader, NULL, reader, c) != 0)
         return err_set(ei, TD_NOMEM, "cannot start the signer's reader thread");
     c->reading = true;
-    struct timespec end = deadline_in(DEADLINE_MS);
+    struct timespec end = deadline_in(START_MS);
     enum td_err e = TD_OK;
     pthread_mutex_lock(&c->mu);
     int rc = 0;
@@ -282,7 +301,7 @@ enum td_err signer_client_ready(struct signer_client *c, struct errinfo *ei)
     else if (c->closed)
         e = err_set(ei, TD_IO, "testudo-signer ended before it was ready");
     else
-        e = err_set(ei, TD_TIMEOUT, "testudo-signer did not answer in %d s", DEADLINE_MS / 1000);
+        e = err_set(ei, TD_TIMEOUT, "testudo-signer did not answer in %d s", START_MS / 1000);
     pthread_mutex_unlock(&c->mu);
     return e;
 }
@@ -321,10 +340,14 @@ static enum td_err away(struct errinfo *ei)
 }
 
 /* Takes a slot and numbers the message; NULL while the signer is away or every slot is taken. */
-static struct slot *begin(struct signer_client *c, struct signer_msg *m, bool *ret_up)
+static struct slot *begin(struct signer_client *c, struct signer_msg *m,
+                          const struct timespec *until, bool *ret_up)
 {
     struct slot *s = NULL;
+    int rc = 0;
     pthread_mutex_lock(&c->mu);
+    while (c->paused && rc == 0)
+        rc = pthread_cond_timedwait(&c->news, &c->mu, until);
     *ret_up = atomic_load(&c->up);
     if (*ret_up && c->nfree > 0) {
         unsigned i = c->free_slots[--c->nfree];
@@ -345,6 +368,8 @@ static void end(struct signer_client *c, struct slot *s)
     s->reply = NULL;
     s->state = SLOT_FREE;
     c->free_slots[c->nfree++] = (unsigned char)(s - c->slots);
+    if (c->paused && c->nfree == SLOTS)
+        pthread_cond_broadcast(&c->news);
     pthread_mutex_unlock(&c->mu);
 }
 
@@ -451,7 +476,7 @@ static enum td_err exchange(struct signer_client *c, struct signer_msg *m, struc
     struct timespec until = deadline_in(DEADLINE_MS);
     int64_t until_ms = clock_mono(&clock_system) + DEADLINE_MS;
     bool up;
-    struct slot *s = begin(c, m, &up);
+    struct slot *s = begin(c, m, &until, &up);
     if (!s && !up)
         return away(ei);
     if (!s)
@@ -539,4 +564,85 @@ enum td_err signer_crl(struct signer_client *c, const uint8_t issuer[static CERT
         return err_set(ei, TD_INTERNAL, "the signer did not sign the CRL");
     *ret_sig = made.der;
     return TD_OK;
+}
+
+/* --- reload --- */
+
+static enum td_err tell(struct signer_client *c, enum signer_msg_type type, uint32_t generation,
+                        struct errinfo *ei)
+{
+    struct signer_msg m = {.type = type, .generation = generation};
+    buf_auto raw;
+    buf_init(&raw, LIMIT_SIGNER_MSG);
+    TD_TRY(signer_msg_put(&raw, &m));
+    if (send(c->fd, raw.p, raw.n, MSG_NOSIGNAL) < 0)
+        return away(ei);
+    return TD_OK;
+}
+
+typedef bool (*waiting_fn)(const struct signer_client *c, uint32_t generation);
+
+static bool not_ready(const struct signer_client *c, uint32_t generation)
+{
+    return c->reload == RELOAD_ASKED && c->generation == generation;
+}
+
+static bool under_way(const struct signer_client *c, uint32_t generation)
+{
+    return c->nfree < SLOTS && c->generation == generation;
+}
+
+static bool no_hello(const struct signer_client *c, uint32_t generation)
+{
+    return c->generation == generation || !atomic_load(&c->up);
+}
+
+/* Waits (mutex held) as long as fn holds; false at the deadline or when the channel closed. */
+static bool wait_while(struct signer_client *c, waiting_fn fn, uint32_t generation, int ms)
+{
+    struct timespec until = deadline_in(ms);
+    int rc = 0;
+    while (fn(c, generation) && !c->closed && rc == 0)
+        rc = pthread_cond_timedwait(&c->news, &c->mu, &until);
+    return !fn(c, generation);
+}
+
+/* Mutex held, requests held back. */
+static enum td_err change_worker(struct signer_client *c, uint32_t generation, struct errinfo *ei)
+{
+    if (!wait_while(c, under_way, generation, DEADLINE_MS))
+        return err_set(ei, TD_TIMEOUT, "requests to the signer do not end");
+    TD_TRY(tell(c, SIGNER_MSG_LEAVE, generation, ei));
+    if (!wait_while(c, no_hello, generation, DEADLINE_MS))
+        return err_set(ei, TD_TIMEOUT, "the signer that takes over does not answer");
+    return TD_OK;
+}
+
+static enum td_err reload_locked(struct signer_client *c, struct errinfo *ei)
+{
+    uint32_t generation = c->generation;
+    if (!atomic_load(&c->up))
+        return away(ei);
+    c->reload = RELOAD_ASKED;
+    TD_TRY(tell(c, SIGNER_MSG_RELOAD, generation, ei));
+    bool done = wait_while(c, not_ready, generation, RELOAD_MS);
+    if (c->reload == RELOAD_REFUSED)
+        return err_set(ei, c->fatal_code, "testudo-signer: %s", c->fatal_text);
+    if (!done)
+        return err_set(ei, TD_TIMEOUT, "the signer did not read its directory in %d s",
+                       RELOAD_MS / 1000);
+    c->paused = true;
+    enum td_err e = change_worker(c, generation, ei);
+    c->paused = false;
+    pthread_cond_broadcast(&c->news);
+    return e;
+}
+
+enum td_err signer_client_reload(struct signer_client *c, struct errinfo *ei)
+{
+    pthread_mutex_lock(&c->mu);
+    enum td_err e = reload_locked(c, ei);
+    c->reload = RELOAD_NONE;
+    pthread_mutex_unlock(&c->mu);
+    return e;
 }

@@ -20,7 +20,7 @@ TD_NODISCARD enum td_err signer_client_start(const char *program, const char *di
                                              const char *pass_file, struct signer_client **ret,
                                              struct errinfo *ei);
 
-/* Starts the reader thread and waits (10 s) for the signer's hello: then the CA's certificates are
+/* Starts the reader thread and waits (60 s) for the signer's hello: then the CA's certificates are
  * known. TD_TIMEOUT, or the signer's own refusal (wrong passphrase) in *ei. */
 TD_NODISCARD enum td_err signer_client_ready(struct signer_client *c, struct errinfo *ei);
 
@@ -28,6 +28,11 @@ TD_NODISCARD enum td_err signer_client_ready(struct signer_client *c, struct err
 TD_NODISCARD enum td_err signer_client_start_as(const char *program, const char *dir,
                                                 const char *pass_file, const char *user,
                                                 struct signer_client **ret, struct errinfo *ei);
+
+/* Has the signer read its directory anew, beside the worker that serves: requests wait for a moment
+ * and none fails. When the directory is not right nothing changes, and *ei holds the signer's
+ * words. One thread at a time, not one of the requests'. */
+TD_NODISCARD enum td_err signer_client_reload(struct signer_client *c, struct errinfo *ei);
 
 /* Closes the channel; the signer finishes what it read and exits. Requests of other threads must
  * have returned. NULL is fine. */

@@ -191,7 +191,7 @@ enum td_err audit_log_flush(struct audit_log *l, struct errinfo *ei)
     return TD_OK;
 }
 
-enum td_err audit_log_verify(const char *path, uint64_t *ret_lines,
+enum td_err audit_log_verify(const char *path, audit_log_each each, void *ctx, uint64_t *ret_lines,
                              uint8_t ret_last[static SHA256_SIZE], struct errinfo *ei)
 {
     FILE *f = fopen(path, "re");
@@ -213,6 +213,8 @@ enum td_err audit_log_verify(const char *path, uint64_t *ret_lines,
             e = err_set(ei, TD_STATE, "the line before line %llu was changed",
                         (unsigned long long)lines);
         digest_sha256(s, last);
+        if (e == TD_OK && each)
+            e = each(ctx, lines, last, ei);
     }
     if (e == TD_OK && ferror(f))
         e = err_sys(ei, TD_IO, errno, "cannot read %.100s", path);

@@ -45,8 +45,12 @@ TD_NODISCARD enum td_err audit_log_add(struct audit_log *l, const struct audit_e
 TD_NODISCARD enum td_err audit_log_flush(struct audit_log *l, struct errinfo *ei);
 
 /* Reads the whole file and checks numbers and hashes; *ret_lines lines held. TD_STATE names the
- * first that does not. */
-TD_NODISCARD enum td_err audit_log_verify(const char *path, uint64_t *ret_lines,
-                                          uint8_t ret_last[static SHA256_SIZE], struct errinfo *ei);
+ * first that does not. `each` (may be NULL) is told the hash of every line that held and may
+ * object. */
+typedef enum td_err (*audit_log_each)(void *ctx, uint64_t seq,
+                                      const uint8_t hash[static SHA256_SIZE], struct errinfo *ei);
+TD_NODISCARD enum td_err audit_log_verify(const char *path, audit_log_each each, void *ctx,
+                                          uint64_t *ret_lines, uint8_t ret_last[static SHA256_SIZE],
+                                          struct errinfo *ei);
 
 #endif

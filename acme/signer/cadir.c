@@ -1,9 +1,12 @@
 #include "acme/signer/cadir.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "mdm/base/conf.h"
 #include "mdm/base/fs.h"
@@ -23,6 +26,11 @@ static const char *const names[CADIR_FILE_MAX] = {
     [CADIR_AUDIT] = "audit.log",
     [CADIR_ROOT_CRL] = "root.crl",
     [CADIR_AUDIT_TLS] = "audit-tls.log",
+    [CADIR_PENDING_KEY] = "pending.key",
+    [CADIR_AUDIT_KEY] = "audit.key",
+    [CADIR_AUDIT_PUB] = "audit.pub",
+    [CADIR_AUDIT_MARKS] = "audit.checkpoints",
+    [CADIR_AUDIT_TLS_MARKS] = "audit-tls.checkpoints",
 };
 
 #define AT(member) offsetof(struct cadir_conf, member)
@@ -92,6 +100,24 @@ static const struct conf_key ini_keys[] = {
      .min = 14 * DAY,
      .max = 30 * DAY,
      .doc = "The OCSP responder's certificate; renewed at half of it"},
+    {.section = "pkcs11",
+     .key = "module",
+     .type = CONF_STR,
+     .offset = AT(module),
+     .dflt = "",
+     .doc = "Shared object of a hardware module; empty: keys are in files"},
+    {.section = "pkcs11",
+     .key = "pin_file",
+     .type = CONF_STR,
+     .offset = AT(pin_file),
+     .dflt = "",
+     .doc = "File with the PIN of the token, on one line"},
+    {.section = "pkcs11",
+     .key = "issuing_key",
+     .type = CONF_STR,
+     .offset = AT(issuing_key),
+     .dflt = "",
+     .doc = "Where new issuing keys are made: pkcs11:token=...;object=...; empty: in files"},
 };
 
 static const struct conf_table ini_table = {ini_keys, TD_NITEMS(ini_keys)};
@@ -117,17 +143,66 @@ static bool there(const char *dir, enum cadir_file f)
     return cadir_path(dir, f, path, NULL) == TD_OK && (lstat(path, &st) == 0 || errno != ENOENT);
 }
 
+static enum td_err found_key(void *ctx, const char *name, struct errinfo *ei)
+{
+    (void)name, (void)ei;
+    *(bool *)ctx = true;
+    return TD_OK;
+}
+
+/* Some issuing key: the loader says whether it is the right one. */
+static bool issuing_key_there(const char *dir)
+{
+    bool any = there(dir, CADIR_ISSUING_KEY);
+    return cadir_each(dir, ".key", found_key, &any, NULL) == TD_OK && any;
+}
+
 enum cadir_state cadir_look(const char *dir)
 {
-    unsigned found = 0;
-    for (unsigned f = CADIR_ROOT_KEY; f <= CADIR_INI; f++)
-        if (there(dir, (enum cadir_file)f))
-            found |= 1U << f;
-    unsigned needed = 1U << CADIR_ROOT_CERT | 1U << CADIR_ISSUING_KEY | 1U << CADIR_ISSUING_CERT |
-                      1U << CADIR_INI;
-    if (found == 0)
+    bool have[CADIR_FILE_MAX];
+    bool any = false;
+    for (unsigned f = 0; f < CADIR_FILE_MAX; f++) {
+        have[f] = there(dir, (enum cadir_file)f);
+        any = any || (have[f] && (f <= CADIR_INI || f == CADIR_PENDING_KEY));
+    }
+    bool key = issuing_key_there(dir);
+    if (!any && !key)
         return CADIR_EMPTY;
-    return (found & needed) == needed ? CADIR_COMPLETE : CADIR_PART;
+    if (!have[CADIR_ROOT_CERT] || !have[CADIR_INI])
+        return CADIR_PART;
+    if (have[CADIR_ISSUING_CERT])
+        return key ? CADIR_COMPLETE : CADIR_PART;
+    if (key)
+        return CADIR_PART;
+    if (have[CADIR_ROOT_KEY] && !have[CADIR_PENDING_KEY])
+        return CADIR_ROOT;
+    return CADIR_WAITING; /* the key may be made as late as the request, in a module */
+}
+
+enum td_err cadir_lock(const char *dir, int *ret_fd, struct errinfo *ei)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(ei, TD_IO, errno, "cannot open %.120s", dir);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return err_set(ei, TD_BUSY, "another program changes %.120s", dir);
+    }
+    *ret_fd = fd;
+    return TD_OK;
+}
+
+int64_t cadir_longest(const struct cadir_conf *c, const struct profile_set *profiles)
+{
+    const int64_t all[] = {c->management_life, c->access_life, c->tls_life};
+    int64_t longest = 0;
+    for (size_t i = 0; i < TD_NITEMS(all); i++)
+        if (all[i] > longest)
+            longest = all[i];
+    for (size_t i = 0; i < profiles->n; i++)
+        if (profiles->all[i].life > longest)
+            longest = profiles->all[i].life;
+    return longest;
 }
 
 enum td_err cadir_list(const char *dir, bool want, struct buf *b)
@@ -165,6 +240,17 @@ static bool url(const char *s)
     return scheme && plain(s, URL_MAX);
 }
 
+static enum td_err check_module(const struct cadir_conf *c, struct errinfo *ei)
+{
+    if (*c->issuing_key && strncmp(c->issuing_key, "pkcs11:", 7) != 0)
+        return err_set(ei, TD_INVAL, "ca.ini: issuing_key is not a PKCS#11 URI");
+    if (*c->issuing_key && !*c->module)
+        return err_set(ei, TD_INVAL, "ca.ini: issuing_key needs the module");
+    if (*c->module && *c->module != '/')
+        return err_set(ei, TD_INVAL, "ca.ini: module is not an absolute path");
+    return TD_OK;
+}
+
 static enum td_err check(const struct cadir_conf *c, struct errinfo *ei)
 {
     if (!*c->org || *c->org == ' ' || !plain(c->org, ORG_MAX))
@@ -177,7 +263,7 @@ static enum td_err check(const struct cadir_conf *c, struct errinfo *ei)
         return err_set(ei, TD_INVAL, "ca.ini: aia_url is not an http URL");
     if (!url(c->crl_url))
         return err_set(ei, TD_INVAL, "ca.ini: crl_url is not an http URL");
-    return TD_OK;
+    return check_module(c, ei);
 }
 
 enum td_err cadir_conf_parse(struct span text, struct arena *a, struct cadir_conf *ret,
@@ -200,8 +286,10 @@ enum td_err cadir_conf_text(const struct cadir_conf *c, struct buf *b, struct er
     struct cadir_conf back;
     TD_TRY(cadir_conf_parse(buf_view(b), &a, &back, ei));
     if (strcmp(back.org, c->org) != 0 || strcmp(back.ocsp_url, c->ocsp_url) != 0 ||
-        strcmp(back.aia_url, c->aia_url) != 0 || strcmp(back.crl_url, c->crl_url) != 0)
-        return err_set(ei, TD_INVAL, "the name or an URL cannot stand in an INI file");
+        strcmp(back.aia_url, c->aia_url) != 0 || strcmp(back.crl_url, c->crl_url) != 0 ||
+        strcmp(back.module, c->module) != 0 || strcmp(back.pin_file, c->pin_file) != 0 ||
+        strcmp(back.issuing_key, c->issuing_key) != 0)
+        return err_set(ei, TD_INVAL, "the name, a path or an URL cannot stand in an INI file");
     return TD_OK;
 }
 

@@ -7,6 +7,7 @@
 #ifndef TD_ACME_SIGNER_CADIR_H
 #define TD_ACME_SIGNER_CADIR_H
 
+#include "acme/signer/keyfile.h"
 #include "acme/signer/proto/profile_set.h"
 #include "acme/signer/proto/signer_msg.h"
 #include "mdm/base/arena.h"
@@ -20,7 +21,12 @@ struct cadir_conf {
     const char *crl_url;            /* what distribution points begin with; "" as above */
     int64_t crl_shards;             /* parts of a CRL, never to be lowered */
     int64_t management_life, access_life, tls_life, responder_life;
+    const char *module, *pin_file; /* PKCS#11; "" for keys in files */
+    const char *issuing_key;       /* URI of where new issuing keys are made, "" for files */
 };
+
+/* The longest life of a certificate: so long before an issuing CA ends it can issue no more. */
+int64_t cadir_longest(const struct cadir_conf *c, const struct profile_set *profiles);
 
 enum cadir_file {
     CADIR_ROOT_KEY,
@@ -29,8 +35,13 @@ enum cadir_file {
     CADIR_ISSUING_CERT,
     CADIR_INI,
     CADIR_AUDIT,
-    CADIR_ROOT_CRL,  /* DER; may be missing */
-    CADIR_AUDIT_TLS, /* of `tls`, which works beside a serving signer: one writer a log */
+    CADIR_ROOT_CRL,    /* DER; may be missing */
+    CADIR_AUDIT_TLS,   /* of words run by hand beside a serving signer: one writer a log */
+    CADIR_PENDING_KEY, /* of an issuing CA to come, until its certificate is there */
+    CADIR_AUDIT_KEY,   /* signs checkpoints of the logs (checkpoint.h) */
+    CADIR_AUDIT_PUB,   /* its public half */
+    CADIR_AUDIT_MARKS, /* checkpoints of audit.log */
+    CADIR_AUDIT_TLS_MARKS,
     CADIR_FILE_MAX
 };
 
@@ -42,10 +53,15 @@ TD_NODISCARD enum td_err cadir_path(const char *dir, enum cadir_file f,
                                     char out[static CADIR_PATH_MAX], struct errinfo *ei);
 const char *cadir_name(enum cadir_file f);
 
-/* How much of a CA is there. root.key alone may be missing: it is used by `init` only and may be
- * kept offline. The audit log does not count. */
-enum cadir_state { CADIR_EMPTY, CADIR_PART, CADIR_COMPLETE };
+/* How much of a CA is there. root.key may be missing: it may be kept offline. CADIR_WAITING is a CA
+ * whose issuing certificate is still to be imported; CADIR_ROOT a root alone, on the offline
+ * machine. The audit log does not count. */
+enum cadir_state { CADIR_EMPTY, CADIR_PART, CADIR_WAITING, CADIR_ROOT, CADIR_COMPLETE };
 enum cadir_state cadir_look(const char *dir);
+
+/* One change of the directory at a time: the descriptor holds the lock until it is closed, and
+ * fsync on it makes names durable. TD_BUSY when another holds it. */
+TD_NODISCARD enum td_err cadir_lock(const char *dir, int *ret_fd, struct errinfo *ei);
 
 /* Appends the names of the files that are there (or are not), separated by ", ". */
 enum td_err cadir_list(const char *dir, bool there, struct buf *b);
@@ -61,6 +77,32 @@ TD_NODISCARD enum td_err cadir_issuing_path(const char *dir, const uint8_t id[st
                                             const char *ending, char out[static CADIR_PATH_MAX],
                                             struct errinfo *ei);
 
+/* One of the files, read. */
+TD_NODISCARD enum td_err cadir_read_conf(const char *dir, struct arena *a, struct cadir_conf *ret,
+                                         struct errinfo *ei);
+TD_NODISCARD enum td_err cadir_read_cert(const char *dir, const char *name, struct cert **ret,
+                                         struct errinfo *ei);
+
+/* What opens the keys: the passphrase, and the module when ca.ini names one. */
+struct cadir_access {
+    struct secret pass;
+    struct hsm *hsm;
+};
+TD_NODISCARD enum td_err cadir_access_open(const struct cadir_conf *c, const char *pass_file,
+                                           struct cadir_access *ret, struct errinfo *ei);
+void cadir_access_close(struct cadir_access *by);
+struct keyfile_access cadir_access_view(const struct cadir_access *by);
+
+/* Calls fn for each file "issuing-ID" with that ending (".crt" or ".key"), until one fails. */
+typedef enum td_err (*cadir_each_fn)(void *ctx, const char *name, struct errinfo *ei);
+TD_NODISCARD enum td_err cadir_each(const char *dir, const char *ending, cadir_each_fn fn,
+                                    void *ctx, struct errinfo *ei);
+
+/* Where the key of that issuing CA is: under the CA's own name, or, of the first one, issuing.key.
+ */
+TD_NODISCARD enum td_err cadir_key_path(const char *dir, const uint8_t id[static CERT_SKI_SIZE],
+                                        char out[static CADIR_PATH_MAX], struct errinfo *ei);
+
 #define CADIR_ISSUING_MAX SIGNER_MSG_ISSUERS_MAX
 
 struct cadir_issuing {
@@ -75,6 +117,8 @@ struct cadir {
     struct arena arena; /* of the strings in conf */
     struct cadir_conf conf;
     struct profile_set profiles; /* what a device's certificate may be */
+    struct cadir_access access;
+    struct key *audit_key;
     struct cert *root;
     struct span root_crl;                            /* in the arena; empty when there is none */
     struct cadir_issuing issuing[CADIR_ISSUING_MAX]; /* the active one, then newest first */

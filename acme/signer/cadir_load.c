@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "acme/signer/cadir.h"
+#include "acme/signer/checkpoint.h"
 #include "mdm/base/clock.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/hex.h"
 
-#define KEY_FILE_MAX 8192
 #define CERT_FILE_MAX 16384
 #define INI_FILE_MAX 16384
 #define CRL_FILE_MAX 16384
@@ -35,8 +34,8 @@ enum td_err cadir_issuing_path(const char *dir, const uint8_t id[static CERT_SKI
     return path_of(dir, name, out, ei);
 }
 
-static enum td_err read_cert(const char *dir, const char *name, struct cert **ret,
-                             struct errinfo *ei)
+enum td_err cadir_read_cert(const char *dir, const char *name, struct cert **ret,
+                            struct errinfo *ei)
 {
     char path[CADIR_PATH_MAX];
     buf_auto b;
@@ -46,41 +45,48 @@ static enum td_err read_cert(const char *dir, const char *name, struct cert **re
     return cert_from_pem(buf_view(&b), ret, ei);
 }
 
-static enum td_err read_key(const char *path, const struct secret *pass, struct key **ret,
-                            struct errinfo *ei)
+enum td_err cadir_key_path(const char *dir, const uint8_t id[static CERT_SKI_SIZE],
+                           char out[static CADIR_PATH_MAX], struct errinfo *ei)
 {
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return err_sys(ei, TD_IO, errno, "cannot read %s", path);
-    if (st.st_mode & (S_IRWXG | S_IRWXO))
-        return err_set(ei, TD_FORBIDDEN, "%s can be read by others: chmod 600 it", path);
-    buf_auto pem;
-    buf_init(&pem, KEY_FILE_MAX);
-    TD_TRY(fs_read(path, KEY_FILE_MAX, &pem, ei));
-    struct errinfo why = {0};
-    enum td_err e = key_from_pem(buf_view(&pem), pass->p ? pass : NULL, ret, &why);
-    if (e == TD_OK)
-        return TD_OK;
-    bool locked = strstr(buf_cstr(&pem), "ENCRYPTED") != NULL;
-    if (locked && !pass->p)
-        return err_set(ei, TD_CRYPTO, "%s is encrypted: name the passphrase file", path);
-    if (locked)
-        return err_set(ei, TD_CRYPTO, "wrong passphrase for %s", path);
-    return err_set(ei, e, "%s: %.100s", path, err_msg(&why, e));
+    TD_TRY(cadir_issuing_path(dir, id, "key", out, ei));
+    return fs_exists(out) ? TD_OK : cadir_path(dir, CADIR_ISSUING_KEY, out, ei);
 }
 
-/* The key of an issuing CA: under the CA's own name, or, of the first one, issuing.key. */
-static enum td_err find_key(const char *dir, struct cadir_issuing *is, const struct secret *pass,
-                            struct errinfo *ei)
+static enum td_err find_key(const char *dir, struct cadir_issuing *is,
+                            const struct keyfile_access *by, struct errinfo *ei)
 {
     char path[CADIR_PATH_MAX];
-    TD_TRY(cadir_issuing_path(dir, is->id, "key", path, ei));
-    if (!fs_exists(path))
-        TD_TRY(cadir_path(dir, CADIR_ISSUING_KEY, path, ei));
-    TD_TRY(read_key(path, pass, &is->key, ei));
+    TD_TRY(cadir_key_path(dir, is->id, path, ei));
+    TD_TRY(keyfile_read(path, by, &is->key, ei));
     if (!key_equal(cert_key(is->cert), is->key))
-        return err_set(ei, TD_CRYPTO, "%s is not the key of the issuing CA %s", path, is->hex);
+        return err_set(ei, TD_CRYPTO, "%.100s is not the key of the issuing CA %s", path, is->hex);
     return TD_OK;
+}
+
+enum td_err cadir_access_open(const struct cadir_conf *c, const char *pass_file,
+                              struct cadir_access *ret, struct errinfo *ei)
+{
+    *ret = (struct cadir_access){0};
+    TD_TRY(cadir_pass(pass_file, &ret->pass, ei));
+    if (!*c->module)
+        return TD_OK;
+    const struct hsm_conf h = {c->module, c->pin_file};
+    enum td_err e = hsm_start(&h, &ret->hsm, ei);
+    if (e != TD_OK)
+        cadir_access_close(ret);
+    return e;
+}
+
+void cadir_access_close(struct cadir_access *by)
+{
+    secret_free(&by->pass);
+    hsm_stop(by->hsm);
+    *by = (struct cadir_access){0};
+}
+
+struct keyfile_access cadir_access_view(const struct cadir_access *by)
+{
+    return (struct keyfile_access){&by->pass, by->hsm};
 }
 
 /* Takes the certificate into the list (also on error: cadir_free has it then). */
@@ -109,27 +115,48 @@ static bool listed(const struct cadir *c, const struct cert *x)
     return false;
 }
 
-static bool older_name(const char *name)
+/* "issuing-ID" and the ending. */
+static bool named(const char *name, const char *ending)
 {
     uint8_t id[CERT_SKI_SIZE];
     struct span s = span_str(name);
-    size_t n = strlen(OLDER);
-    return s.n == n + 2 * CERT_SKI_SIZE + 4 && strncmp(name, OLDER, n) == 0 &&
-           hex_dec(span_sub(s, n, 2 * CERT_SKI_SIZE), id, sizeof id) == TD_OK &&
-           strcmp(name + s.n - 4, ".crt") == 0;
+    size_t n = strlen(OLDER), hex = 2 * CERT_SKI_SIZE;
+    return s.n == n + hex + strlen(ending) && strncmp(name, OLDER, n) == 0 &&
+           hex_dec(span_sub(s, n, hex), id, sizeof id) == TD_OK &&
+           strcmp(name + n + hex, ending) == 0;
 }
 
-static enum td_err add_older(struct cadir *c, const char *dir, const char *name, int64_t now,
-                             struct errinfo *ei)
+enum td_err cadir_each(const char *dir, const char *ending, cadir_each_fn fn, void *ctx,
+                       struct errinfo *ei)
 {
+    DIR *d = opendir(dir);
+    if (!d)
+        return err_sys(ei, TD_IO, errno, "cannot list %.100s", dir);
+    enum td_err e = TD_OK;
+    for (struct dirent *f; e == TD_OK && (f = readdir(d)) != NULL;)
+        if (named(f->d_name, ending))
+            e = fn(ctx, f->d_name, ei);
+    closedir(d);
+    return e;
+}
+
+struct older {
+    struct cadir *c;
+    const char *dir;
+    int64_t now;
+};
+
+static enum td_err add_older(void *ctx, const char *name, struct errinfo *ei)
+{
+    struct older *o = ctx;
     struct cert *x = NULL;
-    TD_TRY(read_cert(dir, name, &x, ei));
-    bool over = cert_not_after(x) <= now; /* and so is every certificate it issued */
-    if (over || listed(c, x)) {
+    TD_TRY(cadir_read_cert(o->dir, name, &x, ei));
+    bool over = cert_not_after(x) <= o->now; /* and so is every certificate it issued */
+    if (over || listed(o->c, x)) {
         cert_free(x);
         return TD_OK;
     }
-    return add_issuing(c, name, x, ei);
+    return add_issuing(o->c, name, x, ei);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -143,17 +170,10 @@ static int newest_first(const void *a, const void *b)
 static enum td_err read_issuing(struct cadir *c, const char *dir, struct errinfo *ei)
 {
     struct cert *active = NULL;
-    int64_t now = clock_now(&clock_system);
-    TD_TRY(read_cert(dir, cadir_name(CADIR_ISSUING_CERT), &active, ei));
+    TD_TRY(cadir_read_cert(dir, cadir_name(CADIR_ISSUING_CERT), &active, ei));
     TD_TRY(add_issuing(c, cadir_name(CADIR_ISSUING_CERT), active, ei));
-    DIR *d = opendir(dir);
-    if (!d)
-        return err_sys(ei, TD_IO, errno, "cannot list %.100s", dir);
-    enum td_err e = TD_OK;
-    for (struct dirent *f; e == TD_OK && (f = readdir(d)) != NULL;)
-        if (older_name(f->d_name))
-            e = add_older(c, dir, f->d_name, now, ei);
-    closedir(d);
+    struct older o = {c, dir, clock_now(&clock_system)};
+    enum td_err e = cadir_each(dir, ".crt", add_older, &o, ei);
     if (e == TD_OK)
         qsort(c->issuing + 1, c->n - 1, sizeof c->issuing[0], newest_first);
     return e;
@@ -173,7 +193,7 @@ static enum td_err read_root_crl(struct cadir *c, const char *dir, struct errinf
     return c->root_crl.p ? TD_OK : err_set(ei, TD_NOMEM, "no memory for root.crl");
 }
 
-static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_file,
+enum td_err cadir_read_conf(const char *dir, struct arena *a, struct cadir_conf *ret,
                             struct errinfo *ei)
 {
     char path[CADIR_PATH_MAX];
@@ -181,17 +201,25 @@ static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_f
     buf_init(&ini, INI_FILE_MAX);
     TD_TRY(cadir_path(dir, CADIR_INI, path, ei));
     TD_TRY(fs_read(path, INI_FILE_MAX, &ini, ei));
-    TD_TRY(cadir_conf_parse(buf_view(&ini), &c->arena, &c->conf, ei));
-    TD_TRY(read_cert(dir, cadir_name(CADIR_ROOT_CERT), &c->root, ei));
+    return cadir_conf_parse(buf_view(&ini), a, ret, ei);
+}
+
+static enum td_err read_all(struct cadir *c, const char *dir, const char *pass_file,
+                            struct errinfo *ei)
+{
+    TD_TRY(cadir_read_conf(dir, &c->arena, &c->conf, ei));
+    TD_TRY(cadir_read_cert(dir, cadir_name(CADIR_ROOT_CERT), &c->root, ei));
     if (!cert_is_ca(c->root))
         return err_set(ei, TD_CRYPTO, "root.crt is not a CA certificate");
     TD_TRY(read_root_crl(c, dir, ei));
     TD_TRY(read_issuing(c, dir, ei));
     TD_TRY(profile_set_load(dir, &c->profiles, ei));
-    secret_auto pass = {NULL, 0};
-    TD_TRY(cadir_pass(pass_file, &pass, ei));
+    TD_TRY(cadir_access_open(&c->conf, pass_file, &c->access, ei));
+    const struct keyfile_access by = cadir_access_view(&c->access);
     for (size_t i = 0; i < c->n; i++)
-        TD_TRY(find_key(dir, &c->issuing[i], &pass, ei));
+        TD_TRY(find_key(dir, &c->issuing[i], &by, ei));
+    TD_TRY(checkpoint_key(dir, &c->access.pass, &c->audit_key, ei));
+    secret_free(&c->access.pass);
     return TD_OK;
 }
 
@@ -199,7 +227,11 @@ enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret
                        struct errinfo *ei)
 {
     *ret = (struct cadir){0};
-    if (cadir_look(dir) != CADIR_COMPLETE)
+    enum cadir_state state = cadir_look(dir);
+    if (state == CADIR_WAITING)
+        return err_set(ei, TD_STATE, "the CA in %.80s waits for its certificate: testudo ca import",
+                       dir);
+    if (state != CADIR_COMPLETE)
         return err_set(ei, TD_NOTFOUND, "%.120s holds no complete CA: testudo-signer init", dir);
     arena_init(&ret->arena, 4 * INI_FILE_MAX);
     enum td_err e = read_all(ret, dir, pass_file, ei);
@@ -225,6 +257,8 @@ void cadir_free(struct cadir *c)
         key_free(c->issuing[i].key);
     }
     profile_set_free(&c->profiles);
+    key_free(c->audit_key);
+    cadir_access_close(&c->access);
     arena_free(&c->arena);
     *c = (struct cadir){0};
 }

@@ -72,6 +72,9 @@ static enum td_err make(struct issuer *is, const struct cadir_issuing *by, struc
         TD_TRY(crl_point(is, by, spec, a, ei));
     else /* not recorded: OCSP knows no status of it, and some clients take that ill */
         spec->aia_ocsp = NULL;
+    /* a CA signed elsewhere may have begun this very minute */
+    if (spec->not_before < cert_not_before(by->cert))
+        spec->not_before = cert_not_before(by->cert);
     TD_TRY(profile_lint(spec, by->cert, ei));
     struct span spki, der;
     TD_TRY(key_spki(spec->public_key, a, &spki, ei));

@@ -153,3 +153,44 @@ enum td_err sandbox_enter(int dir_fd, struct errinfo *ei)
     TD_TRY(landlock(dir_fd, ei));
     return seccomp(ei);
 }
+
+/* What no module needs to sign. */
+static const int withheld[] = {
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(mount),
+    SCMP_SYS(umount2),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(chroot),
+    SCMP_SYS(setns),
+    SCMP_SYS(unshare),
+    SCMP_SYS(bpf),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(init_module),
+    SCMP_SYS(finit_module),
+    SCMP_SYS(delete_module),
+    SCMP_SYS(perf_event_open),
+    SCMP_SYS(reboot),
+    SCMP_SYS(swapon),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(userfaultfd),
+};
+
+enum td_err sandbox_module(struct errinfo *ei)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return err_sys(ei, TD_IO, errno, "cannot give up new privileges");
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+    if (!ctx)
+        return err_set(ei, TD_NOMEM, "no memory for the seccomp filter");
+    int rc = 0;
+    for (size_t i = 0; i < TD_NITEMS(withheld) && rc == 0; i++)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), withheld[i], 0);
+    if (rc == 0)
+        rc = seccomp_load(ctx);
+    seccomp_release(ctx);
+    return rc == 0 ? TD_OK : err_sys(ei, TD_IO, -rc, "seccomp refused its filter");
+}

@@ -21,4 +21,9 @@ TD_NODISCARD enum td_err sandbox_dir(const char *dir, int *ret_fd, struct errinf
  * their run-times need more; that is logged. */
 TD_NODISCARD enum td_err sandbox_enter(int dir_fd, struct errinfo *ei);
 
+/* For the process of a PKCS#11 module, whose needs nobody can list: it keeps its files and sockets,
+ * but starts no program, looks into no other process and changes nothing of the system. In
+ * sanitizer builds too. */
+TD_NODISCARD enum td_err sandbox_module(struct errinfo *ei);
+
 #endif

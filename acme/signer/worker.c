@@ -1,12 +1,15 @@
 #include "acme/signer/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "acme/signer/checkpoint.h"
 #include "acme/signer/crl.h"
 #include "acme/signer/responder.h"
 #include "acme/signer/sandbox.h"
@@ -17,12 +20,16 @@
 #define REQUEST_MAX LIMIT_SIGNER_MSG
 #define ARENA_MAX (1 << 20)
 #define LOCK_WAIT_MS 5000 /* the worker before this one may still be on its way out */
+#define TAKEOVER_WAIT_MS 60000
 #define RETRY_ROTATE 60
+#define QUIET_MS 1100 /* a checkpoint a second is due by then */
+#define WARN_EARLIER (30 * INT64_C(86400))
 
 struct worker {
     const struct worker_opts *opts;
     struct cadir ca;
     struct audit_log audit;
+    struct checkpoints marks;
     struct issuer issuer;
     struct responder responders[CADIR_ISSUING_MAX]; /* in the order of ca.issuing */
     struct crl_maker crls;
@@ -33,6 +40,7 @@ struct worker {
     struct buf reply[BATCH];
     uint64_t reply_id[BATCH];
     bool issued[BATCH];
+    bool leaving;
 };
 
 static enum td_err send_one(int fd, const struct signer_msg *m)
@@ -74,6 +82,14 @@ static enum td_err say_hello(struct worker *w, struct errinfo *ei)
     return TD_OK;
 }
 
+static enum td_err say_ready(struct worker *w, struct errinfo *ei)
+{
+    struct signer_msg m = {.type = SIGNER_MSG_READY, .generation = w->opts->generation};
+    if (send_one(w->opts->fd, &m) != TD_OK)
+        return err_sys(ei, TD_IO, errno, "cannot send on the channel");
+    return TD_OK;
+}
+
 /* Everything that takes memory later is taken now. */
 static enum td_err make_room(struct worker *w, struct errinfo *ei)
 {
@@ -104,20 +120,51 @@ static enum td_err close_off(const struct worker_opts *o, struct errinfo *ei)
     return e;
 }
 
+/* An issuing CA that is about to end can issue nothing: the longest certificate would outlive it.
+ */
+static void warn_life(const struct worker *w)
+{
+    const struct cadir_issuing *active = &w->ca.issuing[0];
+    int64_t left = cert_not_after(active->cert) - clock_now(&clock_system);
+    if (left < cadir_longest(&w->ca.conf, &w->ca.profiles) + WARN_EARLIER)
+        log_ev(LOG_WARN, "signer.issuer_ends", KV("issuer", active->hex),
+               KV_I64("days_left", left / 86400), KV("do", "testudo ca rotate"));
+}
+
+static enum td_err check_life(const struct worker *w, struct errinfo *ei)
+{
+    const struct cadir_issuing *active = &w->ca.issuing[0];
+    if (cert_not_after(active->cert) <= clock_now(&clock_system))
+        return err_set(ei, TD_STATE, "the issuing CA %s expired: testudo ca rotate", active->hex);
+    warn_life(w);
+    return TD_OK;
+}
+
 static enum td_err start(struct worker *w, struct errinfo *ei)
 {
     const struct worker_opts *o = w->opts;
     char log_path[CADIR_PATH_MAX];
     TD_TRY(sandbox_no_dump(ei));
+    /* a module's process must not have them */
+    if (fcntl(o->fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        (o->control >= 0 && fcntl(o->control, F_SETFD, FD_CLOEXEC) != 0))
+        return err_sys(ei, TD_IO, errno, "cannot use the channel");
     TD_TRY(crypt_init(ei));
     TD_TRY(make_room(w, ei));
     TD_TRY(cadir_load(o->dir, o->pass_file, &w->ca, ei));
+    hsm_detach(w->ca.access.hsm);
+    TD_TRY(check_life(w, ei));
     TD_TRY(cadir_path(o->dir, CADIR_AUDIT, log_path, ei));
-    TD_TRY(audit_log_open(log_path, LOCK_WAIT_MS, &w->audit, ei));
+    if (o->takeover)
+        TD_TRY(say_ready(w, ei));
+    int wait_ms = o->takeover ? TAKEOVER_WAIT_MS : LOCK_WAIT_MS;
+    TD_TRY(audit_log_open(log_path, wait_ms, &w->audit, ei));
     issuer_init(&w->issuer, &w->ca, &w->audit, &clock_system, &rng_system);
     crl_maker_init(&w->crls, &clock_system);
     for (size_t i = 0; i < w->ca.n; i++)
         TD_TRY(responder_init(&w->responders[i], &w->ca.issuing[i], &w->issuer, ei));
+    TD_TRY(checkpoints_open(log_path, cadir_name(CADIR_AUDIT), w->ca.audit_key, &w->marks, ei));
+    TD_TRY(checkpoints_sign(&w->marks, &w->audit, true, ei));
     TD_TRY(close_off(o, ei));
     return say_hello(w, ei);
 }
@@ -128,6 +175,7 @@ static void stop(struct worker *w)
         responder_free(&w->responders[i]);
     crl_maker_free(&w->crls);
     cadir_free(&w->ca);
+    checkpoints_close(&w->marks);
     audit_log_close(&w->audit);
     for (size_t i = 0; i < BATCH; i++)
         buf_free(&w->reply[i]);
@@ -179,6 +227,29 @@ static enum td_err answer(struct worker *w, const struct signer_msg *m, enum td_
     return requests[m->type](w, m, ret, ei);
 }
 
+static void want_other(struct worker *w)
+{
+    if (w->opts->control >= 0 && write(w->opts->control, "R", 1) != 1)
+        log_ev(LOG_ERROR, "signer.reload", KV("state", "the supervisor cannot be told"));
+}
+
+static void want_end(struct worker *w)
+{
+    w->leaving = true;
+}
+
+/* Messages that get no answer, true when this was one. */
+static bool notice(struct worker *w, const struct signer_msg *m)
+{
+    static void (*const notices[SIGNER_MSG_TYPE_MAX])(struct worker *) = {
+        [SIGNER_MSG_RELOAD] = want_other, [SIGNER_MSG_LEAVE] = want_end};
+    if (!notices[m->type])
+        return false;
+    if (m->generation == w->opts->generation)
+        notices[m->type](w);
+    return true;
+}
+
 static enum td_err put_reply(struct worker *w, size_t i, enum td_err e,
                              const struct signer_msg_signed *made, const struct errinfo *ei)
 {
@@ -203,6 +274,10 @@ static enum td_err handle(struct worker *w, size_t i)
     struct signer_msg_signed made = {0};
     enum td_err parsed = signer_msg_get(span_of(w->iov[i].iov_base, w->msgs[i].msg_len), &m);
     enum td_err e = answer(w, &m, parsed, &made, &ei);
+    w->out_iov[i] = (struct iovec){NULL, 0};
+    w->issued[i] = false;
+    if (parsed == TD_OK && notice(w, &m))
+        return TD_OK;
     w->reply_id[i] = m.id;
     w->issued[i] = e == TD_OK && (m.type == SIGNER_MSG_ISSUE || m.type == SIGNER_MSG_CRL);
     if (e != TD_OK)
@@ -224,10 +299,15 @@ static enum td_err commit(struct worker *w, size_t n)
     return e == TD_IO ? TD_OK : e;
 }
 
+/* Sends the answers there are, in order: a message without one leaves a gap. */
 static enum td_err send_all(struct worker *w, size_t n)
 {
-    for (size_t sent = 0; sent < n;) {
-        int k = sendmmsg(w->opts->fd, w->outs + sent, (unsigned)(n - sent), MSG_NOSIGNAL);
+    size_t have = 0;
+    for (size_t i = 0; i < n; i++)
+        if (w->out_iov[i].iov_len)
+            w->outs[have++].msg_hdr.msg_iov = &w->out_iov[i];
+    for (size_t sent = 0; sent < have;) {
+        int k = sendmmsg(w->opts->fd, w->outs + sent, (unsigned)(have - sent), MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
@@ -264,34 +344,71 @@ static bool rotate(struct worker *w)
     return true;
 }
 
+/* A checkpoint that cannot be written is missed by the next check, and said now; certificates are
+ * recorded all the same. */
+static void sign_mark(struct worker *w, bool now)
+{
+    struct errinfo ei = {0};
+    enum td_err e = checkpoints_sign(&w->marks, &w->audit, now, &ei);
+    if (e != TD_OK)
+        log_ev(LOG_ERROR, "signer.checkpoint", KV("error", err_name(e)),
+               KV("text", err_msg(&ei, e)));
+}
+
+/* When it becomes quiet, the last lines get their checkpoint. */
+static void wait_quiet(struct worker *w)
+{
+    struct pollfd p = {.fd = w->opts->fd, .events = POLLIN};
+    if (checkpoints_pending(&w->marks, &w->audit) && poll(&p, 1, QUIET_MS) == 0)
+        sign_mark(w, false);
+}
+
+/* Receives what there is; 0 when the channel closed. */
+static size_t receive(struct worker *w)
+{
+    int got;
+    do
+        got = recvmmsg(w->opts->fd, w->msgs, BATCH, MSG_WAITFORONE, NULL);
+    while (got < 0 && errno == EINTR);
+    size_t n = got > 0 && w->msgs[0].msg_len > 0 ? (size_t)got : 0;
+    while (n > 0 && w->msgs[n - 1].msg_len == 0)
+        n--; /* the channel closed behind these */
+    return n;
+}
+
+static enum td_err serve(struct worker *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        TD_TRY(handle(w, i));
+    TD_TRY(commit(w, n));
+    return send_all(w, n);
+}
+
 static int loop(struct worker *w)
 {
-    for (;;) {
-        int got = recvmmsg(w->opts->fd, w->msgs, BATCH, MSG_WAITFORONE, NULL);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0 || w->msgs[0].msg_len == 0)
+    while (!w->leaving) {
+        wait_quiet(w);
+        size_t n = receive(w);
+        if (n == 0)
             return WORKER_EXIT_CLOSED;
-        size_t n = (size_t)got;
-        while (n > 0 && w->msgs[n - 1].msg_len == 0)
-            n--; /* the channel closed behind these */
         if (!framed(w, n)) {
             log_ev(LOG_ERROR, "signer.channel", KV("state", "framing error"));
             return WORKER_EXIT_BROKEN;
         }
-        if (!rotate(w))
+        if (!rotate(w) || serve(w, n) != TD_OK || hsm_broken(w->ca.access.hsm))
             return WORKER_EXIT_BROKEN;
-        enum td_err e = TD_OK;
-        for (size_t i = 0; i < n && e == TD_OK; i++)
-            e = handle(w, i);
-        if (e == TD_OK)
-            e = commit(w, n);
-        if (e == TD_OK)
-            e = send_all(w, n);
+        sign_mark(w, false);
         arena_free(&w->arena);
-        if (e != TD_OK)
-            return WORKER_EXIT_BROKEN;
     }
+    return WORKER_EXIT_LEFT;
+}
+
+static int serve_all(struct worker *w)
+{
+    int status = loop(w);
+    if (status != WORKER_EXIT_BROKEN)
+        sign_mark(w, true);
+    return status;
 }
 
 int worker_run(const struct worker_opts *o)
@@ -304,12 +421,13 @@ int worker_run(const struct worker_opts *o)
     }
     w->opts = o;
     w->audit.fd = -1;
+    w->marks.fd = -1;
     enum td_err e = start(w, &ei);
     int status = WORKER_EXIT_CONFIG;
     if (e != TD_OK)
         say_fatal(o, e, &ei);
     else
-        status = loop(w);
+        status = serve_all(w);
     stop(w);
     free(w);
     return status;

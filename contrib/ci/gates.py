@@ -28,6 +28,7 @@ VENDORS = {
     r"cbor\.h": r"acme/attest/cbor\.c",
     r"qrencode\.h": r"profiles/enroll/qr\.c",
     r"seccomp\.h": r"acme/signer/sandbox\.c",
+    r"p11-kit/.*": r"acme/signer/pkcs11\.c",
     r"ini\.h": r"mdm/base/conf\.c",
     r"openssl/.*": r"mdm/crypt/\w+\.[ch]",
     r"(nettle/.*|gmp\.h)": r"mdm/crypt/p384\.c",

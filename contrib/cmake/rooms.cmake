@@ -20,6 +20,10 @@ td_external(microhttpd libmicrohttpd)
 td_external(gnutls gnutls)
 td_external(qrencode libqrencode)
 td_external(seccomp libseccomp)
+# The header of PKCS#11 alone: modules are loaded by name, p11-kit's own library is not used.
+pkg_check_modules(p11kit REQUIRED p11-kit-1)
+add_library(PkgConfig::cryptoki INTERFACE IMPORTED)
+target_include_directories(PkgConfig::cryptoki SYSTEM INTERFACE ${p11kit_INCLUDE_DIRS})
 
 function(td_common target)
     target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})

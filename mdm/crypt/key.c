@@ -77,6 +77,8 @@ void key_free(struct key *k)
     for (size_t i = 0; i < KEY_OP_MAX; i++)
         EVP_PKEY_CTX_free(atomic_load(&k->tmpl[i]));
     EVP_PKEY_free(k->pkey);
+    if (k->module.drop)
+        k->module.drop(k->module.ctx);
     free(k->spki);
     free(k);
 }

@@ -46,6 +46,18 @@ TD_NODISCARD enum td_err key_from_pem(struct span pem, const struct secret *pass
 TD_NODISCARD enum td_err key_to_pem(const struct key *k, const struct secret *pass, struct buf *ret,
                                     struct errinfo *ei);
 
+/* A private key that is kept elsewhere, as in a hardware module: key_sign hands the digest to
+ * `sign` and gets R || S, each padded to the curve's size. `drop` is called with the last
+ * reference. */
+struct key_module {
+    enum td_err (*sign)(void *ctx, struct span md, uint8_t *rs, size_t nrs, struct errinfo *ei);
+    void (*drop)(void *ctx);
+    void *ctx;
+};
+/* For the public key of an EC key pair; takes the module, also on failure. */
+TD_NODISCARD enum td_err key_from_module(const struct key *pub, const struct key_module *take,
+                                         struct key **ret, struct errinfo *ei);
+
 /* DER SubjectPublicKeyInfo in the canonical form (named curve, uncompressed). */
 TD_NODISCARD enum td_err key_spki(const struct key *k, struct arena *a, struct span *ret,
                                   struct errinfo *ei);

@@ -20,7 +20,8 @@ struct key {
     EVP_PKEY *pkey; /* provider-native: OpenSSL exports its legacy kind anew for each key */
     enum key_type type;
     int bits;
-    uint8_t *spki; /* canonical */
+    struct key_module module; /* sign NULL: the private key, if any, is in pkey */
+    uint8_t *spki;            /* canonical */
     size_t nspki;
     /* Operations set up once and duplicated per use: setting one up fetches the algorithm, which
      * takes a lock and more time than the rest. Filled on first use; for the natural digest. */

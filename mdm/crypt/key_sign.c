@@ -67,6 +67,69 @@ static bool ed25519_verify(const struct key *k, struct span data, struct span si
            EVP_DigestVerify(ctx, sig.p, sig.n, data.p, data.n) == 1;
 }
 
+/* ECDSA-Sig-Value of R and S (RFC 3279 section 2.2.3); buffers for P-521. */
+static size_t sig_der(struct span r, struct span s, uint8_t out[static 3 + 2 * (2 + 67)])
+{
+    size_t n = 3;
+    for (int i = 0; i < 2; i++) {
+        struct span v = i ? s : r;
+        while (v.n > 1 && v.p[0] == 0)
+            v = span_sub(v, 1, v.n - 1);
+        size_t pad = v.n == 0 || v.p[0] & 0x80;
+        out[n++] = DER_INTEGER;
+        out[n++] = (uint8_t)(v.n + pad);
+        if (pad)
+            out[n++] = 0;
+        if (v.n)
+            memcpy(out + n, v.p, v.n);
+        n += v.n;
+    }
+    size_t body = n - 3;
+    if (body < 0x80) { /* one octet of length: close the gap */
+        memmove(out + 2, out + 3, body);
+        out[1] = (uint8_t)body;
+        n--;
+    } else {
+        out[1] = 0x81;
+        out[2] = (uint8_t)body;
+    }
+    out[0] = DER_SEQUENCE;
+    return n;
+}
+
+enum td_err key_from_module(const struct key *pub, const struct key_module *take, struct key **ret,
+                            struct errinfo *ei)
+{
+    struct key *k = NULL;
+    enum td_err e = TD_OK;
+    if (!key_curve_of(pub->type))
+        e = err_set(ei, TD_UNSUPPORTED, "the module's key is not P-256, P-384 or P-521");
+    if (e == TD_OK)
+        e = key_from_spki_known(span_of(pub->spki, pub->nspki), &k, ei);
+    if (e != TD_OK) {
+        take->drop(take->ctx);
+        return e;
+    }
+    k->module = *take;
+    *ret = k;
+    return TD_OK;
+}
+
+static enum td_err module_sign(const struct key *k, enum digest_alg alg, struct span data,
+                               struct arena *a, struct span *ret, struct errinfo *ei)
+{
+    uint8_t md[DIGEST_SIZE_MAX], rs[2 * 66], der[3 + 2 * (2 + 67)];
+    size_t size = key_curve_of(k->type)->size;
+    digest(alg, data, md);
+    TD_TRY(k->module.sign(k->module.ctx, span_of(md, digest_size(alg)), rs, 2 * size, ei));
+    size_t n = sig_der(span_of(rs, size), span_of(rs + size, size), der);
+    struct span s = arena_span(a, span_of(der, n));
+    if (!s.p)
+        return err_set(ei, TD_NOMEM, "signature");
+    *ret = s;
+    return TD_OK;
+}
+
 enum td_err key_sign(const struct key *k, enum digest_alg alg, struct span data, struct arena *a,
                      struct span *ret, struct errinfo *ei)
 {
@@ -75,6 +138,8 @@ enum td_err key_sign(const struct key *k, enum digest_alg alg, struct span data,
     bool ok;
     if (k->type == KEY_OTHER)
         return err_set(ei, TD_UNSUPPORTED, "signing with this type of key");
+    if (k->module.sign)
+        return module_sign(k, alg, data, a, ret, ei);
     if (k->type == KEY_ED25519) {
         ok = ed25519_sign(k, data, sig, &n);
     } else {
@@ -114,36 +179,6 @@ enum td_err key_verify(const struct key *k, enum digest_alg alg, struct span dat
         ok = EVP_PKEY_verify(ctx, sig.p, sig.n, md, digest_size(alg)) == 1;
     }
     return ok ? TD_OK : crypt_fail(ei, TD_CRYPTO, "signature does not hold");
-}
-
-/* ECDSA-Sig-Value of R and S (RFC 3279 section 2.2.3); buffers for P-521. */
-static size_t sig_der(struct span r, struct span s, uint8_t out[static 3 + 2 * (2 + 67)])
-{
-    size_t n = 3;
-    for (int i = 0; i < 2; i++) {
-        struct span v = i ? s : r;
-        while (v.n > 1 && v.p[0] == 0)
-            v = span_sub(v, 1, v.n - 1);
-        size_t pad = v.n == 0 || v.p[0] & 0x80;
-        out[n++] = DER_INTEGER;
-        out[n++] = (uint8_t)(v.n + pad);
-        if (pad)
-            out[n++] = 0;
-        if (v.n)
-            memcpy(out + n, v.p, v.n);
-        n += v.n;
-    }
-    size_t body = n - 3;
-    if (body < 0x80) { /* one octet of length: close the gap */
-        memmove(out + 2, out + 3, body);
-        out[1] = (uint8_t)body;
-        n--;
-    } else {
-        out[1] = 0x81;
-        out[2] = (uint8_t)body;
-    }
-    out[0] = DER_SEQUENCE;
-    return n;
 }
 
 /* R and S side by side, R of nr bytes. ctx is NULL for P-384. */

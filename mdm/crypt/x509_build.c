@@ -14,6 +14,7 @@
 #define OID_C "\x55\x04\x06"
 #define OID_O "\x55\x04\x0a"
 #define OID_OU "\x55\x04\x0b"
+#define OID_EXT_REQUEST "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
 
 static bool printable(struct span s)
 {
@@ -182,4 +183,45 @@ enum td_err x509_build(const struct x509_spec *spec, const struct cert *issuer,
     TD_TRY(x509_tbs(spec, issuer, issuer_key, &tbs, ei));
     TD_TRY(x509_lint(buf_view(&tbs), issuer, ei));
     return x509_seal(buf_view(&tbs), issuer_key, a, ret, ei);
+}
+
+/* Attribute extensionRequest (RFC 2985 section 5.4.2). */
+static enum td_err put_ext_request(struct buf *b, const struct x509_spec *s, struct span ski,
+                                   struct errinfo *ei)
+{
+    buf_auto exts;
+    buf_init(&exts, CERT_BUILD_MAX);
+    TD_TRY(x509_put_exts(&exts, s, false, ski, (struct span){NULL, 0}, ei));
+    struct span in = buf_view(&exts), list;
+    if (exts.err != TD_OK || !der_get(&in, DER_CTX_CONS(3), &list))
+        return err_set(ei, TD_NOMEM, "certificate request");
+    size_t attrs = der_open(b, DER_CTX_CONS(0));
+    size_t attr = der_open(b, DER_SEQUENCE);
+    der_put(b, DER_OID, SPAN_LIT(OID_EXT_REQUEST));
+    der_put(b, DER_SET, list);
+    der_close(b, attr);
+    der_close(b, attrs);
+    return TD_OK;
+}
+
+enum td_err csr_build(const struct x509_spec *spec, struct arena *a, struct span *ret,
+                      struct errinfo *ei)
+{
+    const struct key *key = spec->public_key;
+    if (!key)
+        return err_set(ei, TD_INVAL, "key missing");
+    uint8_t ski[X509_KEYID_SIZE];
+    x509_keyid(key_bits_octets(key), ski);
+    buf_auto info;
+    buf_init(&info, CERT_BUILD_MAX);
+    bool empty;
+    size_t outer = der_open(&info, DER_SEQUENCE);
+    der_put(&info, DER_INTEGER, SPAN_LIT("\0"));
+    TD_TRY(put_subject(&info, spec, &empty, ei));
+    buf_span(&info, span_of(key->spki, key->nspki));
+    TD_TRY(put_ext_request(&info, spec, SPAN_ARR(ski), ei));
+    der_close(&info, outer);
+    if (info.err != TD_OK)
+        return err_set(ei, info.err, "certificate request");
+    return x509_seal(buf_view(&info), key, a, ret, ei);
 }

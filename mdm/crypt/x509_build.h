@@ -50,4 +50,9 @@ TD_NODISCARD enum td_err x509_build(const struct x509_spec *spec, const struct c
                                     const struct key *issuer_key, struct arena *a, struct span *ret,
                                     struct errinfo *ei);
 
+/* A certificate request (RFC 2986) of that subject, key and those extensions (all but the AKI),
+ * signed with the key itself. serial and validity are not looked at. DER in the arena. */
+TD_NODISCARD enum td_err csr_build(const struct x509_spec *spec, struct arena *a, struct span *ret,
+                                   struct errinfo *ei);
+
 #endif

@@ -126,6 +126,12 @@ static enum td_err put_ski(struct buf *b, const struct ext_args *x, struct errin
     return TD_OK;
 }
 
+/* A certificate has it always, a request never. */
+static bool has_aki(const struct ext_args *x)
+{
+    return x->aki.n > 0;
+}
+
 static enum td_err put_aki(struct buf *b, const struct ext_args *x, struct errinfo *ei)
 {
     (void)ei;
@@ -290,7 +296,7 @@ static const struct ext_row {
     {SPAN_LIT(OID_KEY_USAGE), ALWAYS, has_key_usage, put_key_usage},
     {SPAN_LIT(OID_EKU), NEVER, has_eku, put_eku},
     {SPAN_LIT(OID_SKI), NEVER, always, put_ski},
-    {SPAN_LIT(OID_AKI), NEVER, always, put_aki},
+    {SPAN_LIT(OID_AKI), NEVER, has_aki, put_aki},
     {SPAN_LIT(OID_SAN), EMPTY_SUBJECT, has_san, put_san},
     {SPAN_LIT(OID_AIA), NEVER, has_aia, put_aia},
     {SPAN_LIT(OID_CRL_DP), NEVER, has_crl_dp, put_crl_dp},

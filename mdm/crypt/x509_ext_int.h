@@ -12,7 +12,8 @@ void x509_keyid(struct span key_octets, uint8_t out[static X509_KEYID_SIZE]);
 /* The issuer's own identifier where it has one, else what we would have given it (into `own`). */
 struct span x509_issuer_keyid(const struct cert *issuer, uint8_t own[static X509_KEYID_SIZE]);
 
-/* Appends the extension list ([3] EXPLICIT). TD_INVAL for what cannot be encoded. */
+/* Appends the extension list ([3] EXPLICIT); an empty aki is left out. TD_INVAL for what cannot be
+ * encoded. */
 TD_NODISCARD enum td_err x509_put_exts(struct buf *b, const struct x509_spec *spec,
                                        bool empty_subject, struct span ski, struct span aki,
                                        struct errinfo *ei);

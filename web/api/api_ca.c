@@ -6,7 +6,7 @@
 static enum td_err write_ca(struct json_w *w, const char *key, const struct cert *c,
                             struct arena *a)
 {
-    uint8_t sha256[SHA256_SIZE];
+    uint8_t sha256[SHA256_SIZE], id[CERT_SKI_SIZE];
     char *subject = cert_subject_text(c, a);
     buf_auto pem;
     buf_init(&pem, 65536);
@@ -14,7 +14,12 @@ static enum td_err write_ca(struct json_w *w, const char *key, const struct cert
         return TD_NOMEM;
     TD_TRY(cert_to_pem(c, &pem));
     cert_sha256(c, sha256);
-    json_open_key(w, key);
+    if (key)
+        json_open_key(w, key);
+    else
+        json_open(w);
+    if (cert_ski(c, id))
+        api_hex(w, "id", SPAN_ARR(id));
     json_kv_str(w, "subject", subject);
     json_kv_time(w, "not_before", cert_not_before(c));
     json_kv_time(w, "not_after", cert_not_after(c));
@@ -33,6 +38,10 @@ API_HANDLER(ca)
     json_open(&w);
     TD_TRY(write_ca(&w, "root", ca_root(api->ca), req->arena));
     TD_TRY(write_ca(&w, "issuing", ca_issuing(api->ca), req->arena));
+    json_array_key(&w, "issuing_cas");
+    for (size_t i = 0; i < ca_issuing_n(api->ca); i++)
+        TD_TRY(write_ca(&w, NULL, ca_issuing_at(api->ca, i), req->arena));
+    json_array_end(&w);
     json_array_key(&w, "attestation_roots");
     const char *subject, *sha256;
     bool pinned;

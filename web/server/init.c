@@ -1,22 +1,22 @@
 #include "web/server/init.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
 #include "web/auth/token.h"
+#include "web/server/child.h"
 #include "web/server/server.h"
 
 #define OPTIONS_ARENA ((size_t)1024 * 1024)
 #define INI_MAX 65536
+#define SIGNER_WAITS 3 /* exit status of testudo-signer init */
 
 struct init_opts {
-    const char *dir, *host, *token_file;
+    const char *dir, *host, *token_file, *root;
     char **flags; /* --section-key=value, handed to the configuration */
     int nflags;
 };
@@ -36,25 +36,12 @@ static bool take(const char *arg, const char *name, const char **ret)
     return true;
 }
 
-/* Runs a program and waits; its output is ours. */
+/* Runs a program that has to succeed. */
 static enum td_err run(const char *const *argv, struct errinfo *ei)
 {
-    pid_t pid;
-    int status = 0;
-    /* posix_spawn takes char *const * but does not change them */
-    union {
-        const char *const *in;
-        char *const *out;
-    } args = {.in = argv};
-    int rc = posix_spawn(&pid, argv[0], NULL, NULL, args.out, environ);
-    if (rc != 0)
-        return err_sys(ei, TD_IO, rc, "cannot run %s", argv[0]);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_sys(ei, TD_IO, errno, "lost %s", argv[0]);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return err_set(ei, TD_IO, "%s failed", argv[0]);
-    return TD_OK;
+    int status;
+    TD_TRY(child_run(argv, &status, ei));
+    return status == 0 ? TD_OK : err_set(ei, TD_IO, "%.100s failed", argv[0]);
 }
 
 static enum td_err make_dirs(const struct settings *s, struct arena *a, struct errinfo *ei)
@@ -76,22 +63,31 @@ static char *names_of(const struct settings *s, struct arena *a)
     return name;
 }
 
-static enum td_err make_ca(const struct settings *s, const char *signer, struct arena *a,
-                           struct errinfo *ei)
+/* *ret_waits: its issuing certificate is to be imported before there can be more. */
+static enum td_err make_ca(const struct settings *s, const char *signer, const char *root,
+                           struct arena *a, bool *ret_waits, struct errinfo *ei)
 {
-    const char *argv[18] = {signer,       "init",
+    const char *argv[20] = {signer,       "init",
                             "--dir",      s->ca_dir,
                             "--org",      s->organization,
                             "--ocsp-url", arena_printf(a, "%s/ocsp", s->status_url),
-                            "--aia-url",  arena_printf(a, "%s/ca/issuing.crt", s->status_url),
+                            "--aia-url",  arena_printf(a, "%s/ca/{issuer}.crt", s->status_url),
                             "--crl-url",  arena_printf(a, "%s/crl", s->status_url)};
+    size_t n = 12;
+    int status;
     if (!argv[7] || !argv[9] || !argv[11])
         return TD_NOMEM;
     if (s->ca_passphrase_file[0]) {
-        argv[12] = "--pass-file";
-        argv[13] = s->ca_passphrase_file;
+        argv[n++] = "--pass-file";
+        argv[n++] = s->ca_passphrase_file;
     }
-    return run(argv, ei);
+    if (root) {
+        argv[n++] = "--root";
+        argv[n++] = root;
+    }
+    TD_TRY(child_run(argv, &status, ei));
+    *ret_waits = status == SIGNER_WAITS;
+    return status == 0 || *ret_waits ? TD_OK : err_set(ei, TD_IO, "%.100s failed", signer);
 }
 
 /* Issues a server certificate into cert and key, which must not exist. */
@@ -155,7 +151,7 @@ static enum td_err parse_opts(int argc, char **argv, struct init_opts *o, struct
         return TD_NOMEM;
     for (int i = 0; i < argc; i++) {
         if (take(argv[i], "--dir", &o->dir) || take(argv[i], "--host", &o->host) ||
-            take(argv[i], "--token-file", &o->token_file))
+            take(argv[i], "--token-file", &o->token_file) || take(argv[i], "--root", &o->root))
             continue;
         o->flags[o->nflags++] = argv[i];
     }
@@ -216,7 +212,12 @@ static enum td_err init_all(int argc, char **argv, char *const *env, struct erri
     TD_TRY(make_dirs(&s, &a, ei));
     TD_TRY(write_ini(&s, ini, ei));
     TD_TRY(signer_of(&s, &a, &signer, ei));
-    TD_TRY(make_ca(&s, signer, &a, ei));
+    bool waits;
+    TD_TRY(make_ca(&s, signer, o.root, &a, &waits, ei));
+    if (waits) {
+        printf("then           the same testudo init again, for the rest\n");
+        return TD_OK;
+    }
     if (!fs_exists(s.tls_cert) && !fs_exists(s.tls_key))
         TD_TRY(make_tls(&s, signer, s.tls_cert, s.tls_key, &a, ei));
     TD_TRY(first_token(&s, o.token_file, ei));

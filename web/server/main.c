@@ -4,6 +4,7 @@
 
 #include "mdm/base/limits.h"
 #include "mdm/base/log.h"
+#include "web/server/ca_words.h"
 #include "web/server/cert_words.h"
 #include "web/server/db_words.h"
 #include "web/server/init.h"
@@ -227,6 +228,16 @@ static int cert(struct invocation *in)
     return n > 0 ? with_settings(in, n, cert_with) : cert_words(NULL, 0, in->argv);
 }
 
+static int ca_with(const struct invocation *in, const struct settings *conf, char **words)
+{
+    return ca_words_run(conf, (int)(in->argv - words), words);
+}
+
+static int ca(struct invocation *in)
+{
+    return with_settings(in, ca_words_sort(in->argc, in->argv), ca_with);
+}
+
 static int init(struct invocation *in)
 {
     return init_main(in->argc, in->argv, in->env);
@@ -251,6 +262,7 @@ static const struct {
     {"token", token, "create NAME \"SCOPE ...\"   a further API token"},
     {"db", db, "backup FILE | restore FILE | check | migrate --to URL   look after the database"},
     {"cert", cert, "list | show | revoke | hold | release   certificates and their status"},
+    {"ca", ca, "status | rotate | export | import FILE | passphrase FILE | audit verify"},
     {"version", version, "print the version"},
 };
 

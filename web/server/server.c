@@ -6,6 +6,7 @@
 #include "acme/ca/client_id.h"
 #include "acme/ca/crl.h"
 #include "acme/ca/crl_export.h"
+#include "acme/ca/live.h"
 #include "acme/ca/renewal.h"
 #include "apns/record.h"
 #include "mdm/base/fs.h"
@@ -50,9 +51,10 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts,    &attempt_stmts,   &core_stmts,   &inventory_stmts, &enroll_stmts,
-    &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,       &client_id_stmts,
-    &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts, &ca_renewal_stmts,
+    &audit_stmts,  &attempt_stmts,   &core_stmts,       &inventory_stmts,
+    &enroll_stmts, &ca_stmts,        &acme_stmts,       &token_stmts,
+    &api_stmts,    &client_id_stmts, &ca_clean_stmts,   &ca_revoke_stmts,
+    &ca_crl_stmts, &ca_policy_stmts, &ca_renewal_stmts, &ca_live_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -354,10 +356,26 @@ enum td_err server_start(const struct settings *conf, struct server **ret, struc
     return TD_OK;
 }
 
-enum td_err server_reload(struct server *s, struct errinfo *ei)
+static enum td_err reload_ca(struct server *s, struct errinfo *ei)
+{
+    TD_TRY(signer_client_reload(s->signer, ei));
+    return ca_refresh(s->ca, ei);
+}
+
+static enum td_err reload_tls(struct server *s, struct errinfo *ei)
 {
     TD_TRY(bind_identity_load(&s->identity, &s->conf, ei));
     return http_reload(s->http, ei);
+}
+
+/* Each part is taken though another is not right; the last error is told. */
+enum td_err server_reload(struct server *s, struct errinfo *ei)
+{
+    enum td_err ca = reload_ca(s, ei);
+    if (ca != TD_OK)
+        log_ev(LOG_ERROR, "server.reload_failed", KV("part", "ca"), KV("error", err_msg(ei, ca)));
+    enum td_err tls = reload_tls(s, ei);
+    return tls != TD_OK ? tls : ca;
 }
 
 void server_stop(struct server *s)

@@ -106,13 +106,13 @@ static void refused_get(struct rd *r, struct signer_msg *m)
     m->u.refused.text = get_span(r, 0, SIGNER_MSG_TEXT_MAX);
 }
 
-static bool gone_put(struct buf *b, const struct signer_msg *m)
+static bool empty_put(struct buf *b, const struct signer_msg *m)
 {
     (void)b, (void)m;
     return true;
 }
 
-static void gone_get(struct rd *r, struct signer_msg *m)
+static void empty_get(struct rd *r, struct signer_msg *m)
 {
     (void)r, (void)m;
 }
@@ -351,13 +351,16 @@ struct codec {
 static const struct codec codecs[SIGNER_MSG_TYPE_MAX] = {
     [SIGNER_MSG_HELLO] = {hello_put, hello_get},
     [SIGNER_MSG_FATAL] = {refused_put, refused_get},
-    [SIGNER_MSG_GONE] = {gone_put, gone_get},
+    [SIGNER_MSG_GONE] = {empty_put, empty_get},
     [SIGNER_MSG_ISSUE] = {issue_put, issue_get},
     [SIGNER_MSG_OCSP] = {ocsp_put, ocsp_get},
     [SIGNER_MSG_SIGNED] = {signed_put, signed_get},
     [SIGNER_MSG_REFUSED] = {refused_put, refused_get},
     [SIGNER_MSG_CRL] = {crl_put, crl_get},
-    [SIGNER_MSG_MORE] = {gone_put, gone_get},
+    [SIGNER_MSG_MORE] = {empty_put, empty_get},
+    [SIGNER_MSG_RELOAD] = {empty_put, empty_get},
+    [SIGNER_MSG_READY] = {empty_put, empty_get},
+    [SIGNER_MSG_LEAVE] = {empty_put, empty_get},
 };
 _Static_assert(TD_NITEMS(codecs) == SIGNER_MSG_TYPE_MAX, "a codec per type");
 

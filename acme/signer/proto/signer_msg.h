@@ -34,6 +34,9 @@ enum signer_msg_type {
     SIGNER_MSG_REFUSED = 7, /* the other answer */
     SIGNER_MSG_CRL = 8,     /* a CRL, or a part of its entries */
     SIGNER_MSG_MORE = 9,    /* the answer to a CRL that lacks entries yet */
+    SIGNER_MSG_RELOAD = 10, /* to the worker: have another read the directory anew */
+    SIGNER_MSG_READY = 11,  /* from the other: keys are read, the place of the first is awaited */
+    SIGNER_MSG_LEAVE = 12,  /* to the first worker: nothing is under way, go */
     SIGNER_MSG_TYPE_MAX
 };
 
@@ -50,6 +53,11 @@ struct signer_msg_hello {
     struct span crl_url; /* what a CRL's distribution point begins with, empty for none */
     uint32_t crl_shards; /* 1..SIGNER_MSG_SHARDS_MAX */
 };
+
+/* RELOAD, READY and LEAVE: a new issuing CA without a request lost. The worker that serves asks its
+ * supervisor for another, which reads the directory beside it. testudo holds new requests back from
+ * READY on, waits for the answers it is owed, sends LEAVE; the other says HELLO. When the directory
+ * is not right the other says FATAL in place of READY, and nothing changes. None is answered. */
 
 struct signer_msg_issue {
     struct span profile, device_serial, spki;

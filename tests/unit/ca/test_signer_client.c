@@ -72,6 +72,93 @@ static void test_worker_killed(void **state)
     assert_int_equal(RUN(out, TD_SIGNER, "audit", "--dir", f->ca_dir), 0);
 }
 
+static void rotate(struct fixture *f)
+{
+    char out[500];
+    if (RUN(out, TD_SIGNER, "rotate", "--dir", f->ca_dir) != 0)
+        fail_msg("%s", out);
+}
+
+static void active_id(struct signer_client *c, uint8_t out[static CERT_SKI_SIZE], size_t *ret_n)
+{
+    struct signer_certs certs;
+    signer_client_certs(c, &certs);
+    assert_true(certs.n > 0 && cert_ski(certs.issuing[0], out));
+    *ret_n = certs.n;
+    signer_certs_free(&certs);
+}
+
+/* The worker once there is one alone: while one takes over there are two. */
+static pid_t settled_worker(void)
+{
+    for (int ms = 30000; ms > 0 && worker_pid() == 0; ms -= 5)
+        poll(NULL, 0, 5);
+    return worker_pid();
+}
+
+/* A new issuing CA while requests are in flight: none fails, none waits for long. */
+static void test_reload_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 65536);
+    key_auto *key = NULL;
+    struct hammer h = {.f = f};
+    assert_ok(key_generate(KEY_P256, &key, &ei));
+    assert_ok(key_spki(key, &a, &h.spki, &ei));
+    pthread_t threads[8];
+    for (size_t i = 0; i < TD_NITEMS(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer_fn, &h), 0);
+    uint8_t last[CERT_SKI_SIZE], now[CERT_SKI_SIZE];
+    size_t n, before;
+    active_id(f->client, last, &before);
+    for (size_t round = 1; round <= 3; round++) {
+        assert_true(reached(&h.ok, atomic_load(&h.ok) + 50, 30000));
+        pid_t pid = settled_worker();
+        rotate(f);
+        enum td_err e = signer_client_reload(f->client, &ei);
+        if (e != TD_OK)
+            fail_msg("%s", err_msg(&ei, e));
+        assert_int_not_equal(settled_worker(), pid);
+        active_id(f->client, now, &n);
+        assert_int_equal(n, before + round);
+        assert_memory_not_equal(now, last, sizeof now);
+        memcpy(last, now, sizeof now);
+        assert_true(reached(&h.ok, atomic_load(&h.ok) + 50, 30000));
+    }
+    atomic_store(&h.stop, true);
+    for (size_t i = 0; i < TD_NITEMS(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&h.busy), 0);
+    assert_int_equal(atomic_load(&h.other), 0);
+    char out[500];
+    assert_int_equal(RUN(out, TD_SIGNER, "audit", "--dir", f->ca_dir), 0);
+}
+
+/* A directory that is not right any more: told so, and the worker that serves goes on. */
+static void test_reload_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    char from[200], to[220], out[200];
+    snprintf(from, sizeof from, "%s/ca.ini", f->ca_dir);
+    snprintf(to, sizeof to, "%s.away", from);
+    pid_t pid = settled_worker();
+    uint8_t before[CERT_SKI_SIZE], now[CERT_SKI_SIZE];
+    size_t n;
+    active_id(f->client, before, &n);
+    assert_int_equal(RUN(out, "mv", from, to), 0);
+    assert_int_equal(signer_client_reload(f->client, &ei), TD_NOTFOUND);
+    assert_non_null(strstr(ei.msg, "no complete CA"));
+    assert_int_equal(RUN(out, "mv", to, from), 0);
+    active_id(f->client, now, &n);
+    assert_memory_equal(before, now, sizeof now);
+    assert_true(signer_client_alive(f->client));
+    assert_ok(signer_client_reload(f->client, &ei));
+    assert_int_not_equal(settled_worker(), pid);
+}
+
 static void test_requests_out_of_range(void **state)
 {
     struct fixture *f = *state;
@@ -177,6 +264,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_out_of_range),
+        cmocka_unit_test(test_reload_loses_nothing),
+        cmocka_unit_test(test_reload_refused),
         cmocka_unit_test(test_worker_killed),
         cmocka_unit_test(test_other_user),
         cmocka_unit_test(test_supervisor_killed),

@@ -60,7 +60,7 @@ static void open_ok(struct audit_log *l)
 static enum td_err verify(uint64_t *lines)
 {
     uint8_t last[SHA256_SIZE];
-    return audit_log_verify(path, lines, last, NULL);
+    return audit_log_verify(path, NULL, NULL, lines, last, NULL);
 }
 
 static void content(struct buf *b)

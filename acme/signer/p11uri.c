@@ -1,0 +1,121 @@
+#include "acme/signer/p11uri.h"
+
+#include <stddef.h>
+
+#include "mdm/base/str.h"
+
+#define SCHEME "pkcs11:"
+#define OCTETS_MAX P11URI_TEXT_MAX
+
+_Static_assert(P11URI_ID_MAX <= OCTETS_MAX, "one buffer serves both");
+
+/* Undoes percent escapes; false for a bad one and for what is too long. */
+static bool unescape(struct span s, uint8_t out[static OCTETS_MAX], size_t *ret_n)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (n == OCTETS_MAX)
+            return false;
+        if (c == '%') {
+            int hi = i + 2 < s.n ? str_hexdigit(s.p[i + 1]) : -1;
+            int lo = i + 2 < s.n ? str_hexdigit(s.p[i + 2]) : -1;
+            if (hi < 0 || lo < 0)
+                return false;
+            c = (uint8_t)(hi << 4 | lo);
+            i += 2;
+        }
+        out[n++] = c;
+    }
+    *ret_n = n;
+    return true;
+}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} texts[] = {
+    {"token", offsetof(struct p11uri, token)},
+    {"serial", offsetof(struct p11uri, serial)},
+    {"manufacturer", offsetof(struct p11uri, manufacturer)},
+    {"model", offsetof(struct p11uri, model)},
+    {"object", offsetof(struct p11uri, object)},
+};
+
+static enum td_err take_text(struct p11uri *u, struct span name, const uint8_t *v, size_t n,
+                             struct errinfo *ei)
+{
+    for (size_t i = 0; i < TD_NITEMS(texts); i++) {
+        if (!span_eq_str(name, texts[i].name))
+            continue;
+        char *at = (char *)u + texts[i].offset;
+        if (*at || n == 0 || memchr(v, 0, n))
+            break;
+        memcpy(at, v, n);
+        at[n] = 0;
+        return TD_OK;
+    }
+    return err_set(ei, TD_INVAL, "PKCS#11 URI: attribute \"%.*s\" is unknown, empty or given twice",
+                   (int)(name.n < 32 ? name.n : 32), (const char *)name.p);
+}
+
+static enum td_err take(struct p11uri *u, struct span part, struct errinfo *ei)
+{
+    uint8_t v[OCTETS_MAX];
+    size_t n;
+    struct span name = str_cut(&part, '=');
+    if (!unescape(part, v, &n))
+        return err_set(ei, TD_INVAL, "PKCS#11 URI: a bad escape or a value over %d bytes",
+                       OCTETS_MAX);
+    if (span_eq_str(name, "type"))
+        return n == 7 && memcmp(v, "private", 7) == 0
+                   ? TD_OK
+                   : err_set(ei, TD_INVAL, "PKCS#11 URI: type is not private");
+    if (!span_eq_str(name, "id"))
+        return take_text(u, name, v, n, ei);
+    if (u->nid || n == 0)
+        return err_set(ei, TD_INVAL, "PKCS#11 URI: id is empty or given twice");
+    memcpy(u->id, v, n);
+    u->nid = n;
+    return TD_OK;
+}
+
+enum td_err p11uri_parse(struct span text, struct p11uri *ret, struct errinfo *ei)
+{
+    struct p11uri u = {0};
+    struct span scheme = SPAN_LIT(SCHEME);
+    if (!span_starts(text, scheme))
+        return err_set(ei, TD_INVAL, "not a PKCS#11 URI");
+    struct span rest = span_sub(text, scheme.n, SIZE_MAX);
+    if (rest.n && memchr(rest.p, '?', rest.n))
+        return err_set(ei, TD_INVAL, "PKCS#11 URI: module and PIN are set in ca.ini, not here");
+    while (rest.n)
+        TD_TRY(take(&u, str_cut(&rest, ';'), ei));
+    *ret = u;
+    return TD_OK;
+}
+
+static void put_escaped(struct buf *b, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_';
+        if (plain)
+            buf_u8(b, c);
+        else
+            buf_printf(b, "%%%02x", c);
+    }
+}
+
+enum td_err p11uri_put(const struct p11uri *u, struct buf *b)
+{
+    buf_str(b, SCHEME "token=");
+    put_escaped(b, span_str(u->token));
+    buf_str(b, ";object=");
+    put_escaped(b, span_str(u->object));
+    buf_str(b, ";id=");
+    for (size_t i = 0; i < u->nid; i++)
+        buf_printf(b, "%%%02x", u->id[i]);
+    return b->err;
+}

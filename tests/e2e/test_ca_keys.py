@@ -1,0 +1,412 @@
+"""The CA's keys: rotation with overlap, a root that is offline, encryption, what is refused."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from testudo import Server, program, run, wait_for
+
+
+def ca(server, *words, check=True, **more):
+    return run(program("testudo"), "ca", *words, f"--config={server.ini}", check=check, **more)
+
+
+def ids(server):
+    """Identifiers of the issuing CAs, the active one first."""
+    return re.findall(r"^issuing  ([0-9a-f]{40})", ca(server, "status").stdout, re.M)
+
+
+def reload(server):
+    before = server.tail(100000).count("event=server.reload")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for("reloaded", lambda: server.tail(100000).count("event=server.reload") > before)
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+class Rotation(unittest.TestCase):
+    """Enrol, rotate, enrol another: both hold, each under its own issuing CA."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Server().__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.__exit__(None, None, None)
+
+    def fetch(self, url, name):
+        """A CA certificate as the AIA names it, in PEM."""
+        path = url.replace(self.s.status, "")
+        answer = self.s.get(self.s.status, path)
+        self.assertEqual(answer.status, 200, url)
+        der = write(os.path.join(self.s.dir, name + ".der"), answer.body)
+        pem = os.path.join(self.s.dir, name + ".pem")
+        run("openssl", "x509", "-inform", "DER", "-in", der, "-out", pem)
+        return pem
+
+    def aia(self, cert):
+        text = run("openssl", "x509", "-in", cert, "-noout", "-ext", "authorityInfoAccess").stdout
+        return re.search(r"CA Issuers - URI:(\S+)", text).group(1)
+
+    def ocsp(self, issuer, cert):
+        done = run("openssl", "ocsp", "-issuer", issuer, "-cert", cert, "-url",
+                   self.s.status + "/ocsp", "-CAfile", self.s.root, "-no_nonce")
+        self.assertIn("Response verify OK", done.stderr)
+        return re.search(r": (\w+)\n", done.stdout).group(1)
+
+    def test_overlap(self):
+        s = self.s
+        s.fleet(2)
+        serials = sorted(f[:-7] for f in os.listdir(s.fleet_dir) if f.endswith(".device"))
+        old_serial = serials[0]
+        old = ids(s)
+        self.assertEqual(len(old), 1)
+
+        ca(s, "rotate")
+        reload(s)
+        both = ids(s)
+        self.assertEqual(len(both), 2)
+        self.assertEqual(both[1], old[0])
+
+        other = os.path.join(s.dir, "second")
+        self.enrol("ROTATED0001", other)
+        new_cert = self.device_cert("ROTATED0001", other)
+        old_cert = self.device_cert(old_serial, s.fleet_dir)
+
+        issuers = {}
+        for name, cert, ident in (("old", old_cert, both[1]), ("new", new_cert, both[0])):
+            url = self.aia(cert)
+            self.assertTrue(url.endswith(f"/ca/{ident}.crt"), url)
+            issuers[name] = self.fetch(url, name)
+            run("openssl", "verify", "-x509_strict", "-CAfile", s.root, "-untrusted",
+                issuers[name], cert)
+            self.assertEqual(self.ocsp(issuers[name], cert), "good")
+
+        # the wrong issuer knows nothing of the number
+        crossed = run("openssl", "ocsp", "-issuer", issuers["new"], "-cert", old_cert, "-url",
+                      s.status + "/ocsp", "-CAfile", s.root, "-no_nonce", check=False)
+        self.assertNotIn(": good", crossed.stdout)
+
+        # served: the active one, all, none that is not ours
+        active = s.get(s.status, "/ca/issuing.crt").body
+        self.assertEqual(active, s.get(s.status, f"/ca/{both[0]}.crt").body)
+        chain = s.get(s.status, "/ca/chain.pem").body.decode()
+        self.assertEqual(chain.count("BEGIN CERTIFICATE"), 3)
+        for path in (f"/ca/{'0' * 40}.crt", f"/ca/{both[0]}", f"/ca/{both[0]}.crt.crt", "/ca/x.crt"):
+            self.assertEqual(s.get(s.status, path).status, 404, path)
+
+        # both may speak to the server
+        s.connect()
+        s.sim("connect", "--state", other, "--cacert", s.root, "--all")
+
+        # the old one is revoked, by the CA that is no longer active
+        self.assertEqual(s.api("DELETE", f"/api/v1/inventory/devices/{old_serial}").status, 204)
+        self.assertEqual(self.ocsp(issuers["old"], old_cert), "revoked")
+        self.assertEqual(self.ocsp(issuers["new"], new_cert), "good")
+
+        status = ca(s, "status").stdout
+        self.assertRegex(status, rf"issuing  {both[0]}  active .*\n.*\n +1 live certificates")
+        self.assertRegex(status, rf"issuing  {both[1]}  older .*\n.*\n +1 live certificates")
+        told = s.api("GET", "/api/v1/ca").json
+        self.assertEqual(told["issuing"]["id"], both[0])
+        self.assertEqual([c["id"] for c in told["issuing_cas"]], both)
+
+    def enrol(self, serial, state):
+        s = self.s
+        s.put_device(serial)
+        listed = os.path.join(s.dir, "one.csv")
+        write(listed, f"serial\n{serial}\n".encode())
+        s.sim("fleet", *s.sim_args, "--inventory", listed, "--state", state, "--json")
+
+    def device_cert(self, serial, state):
+        text = open(self.s.identity(serial, state), encoding="ascii").read()
+        pem = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.S)
+        return write(os.path.join(self.s.dir, serial + ".crt"), (pem.group(0) + "\n").encode())
+
+
+class Directory(unittest.TestCase):
+    """CA directories alone, looked after by testudo-signer."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="testudo-ca-")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def signer(self, word, folder, *args, check=True, **more):
+        return run(program("testudo-signer"), word, "--dir", self.path(folder), *args, check=check,
+                   **more)
+
+    def refused(self, says, word, folder, *args):
+        done = self.signer(word, folder, *args, check=False)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn(says, done.stderr)
+
+    def csr(self, folder, *args):
+        out = self.signer("csr", folder, *args).stdout
+        return write(self.path(folder + ".csr"), out.encode())
+
+    def verify(self, folder):
+        run("openssl", "verify", "-x509_strict", "-CAfile", self.path(folder, "root.crt"),
+            self.path(folder, "issuing.crt"))
+
+    def tls(self, folder, name, *args):
+        """Something signed by the issuing key."""
+        crt = self.path(name + ".crt")
+        self.signer("tls", folder, "--name", "a.example", "--key-out", self.path(name + ".key"),
+                    "--cert-out", crt, *args)
+        run("openssl", "verify", "-x509_strict", "-CAfile", self.path(folder, "root.crt"),
+            "-untrusted", crt, crt)
+
+    def openssl_sign(self, csr, out, *args, folder="offline", days=1000):
+        run("openssl", "x509", "-req", "-in", csr, "-CA", self.path(folder, "root.crt"), "-CAkey",
+            self.path(folder, "root.key"), "-days", days, "-out", out, *args)
+        return out
+
+    def offline(self):
+        """A root on its own machine, a CA below it on ours."""
+        self.signer("init", "offline", "--root-only", "--org", "Example Org")
+        self.assertFalse(os.path.exists(self.path("offline", "issuing.crt")))
+        done = self.signer("init", "online", "--org", "Example Org", "--root",
+                           self.path("offline", "root.crt"), check=False)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("waits", done.stdout)
+
+    def test_offline_root(self):
+        self.offline()
+        self.refused("waits", "tls", "online", "--name", "a.example", "--key-out",
+                     self.path("x"), "--cert-out", self.path("y"))
+        self.refused("the root's key is not here", "rotate", "online")
+        csr = self.csr("online")
+        with open(csr, encoding="ascii") as f:
+            first = f.read()
+        run("openssl", "req", "-in", csr, "-noout", "-verify")
+        self.signer("sign-issuing", "offline", "--in", csr, "--out", self.path("new.crt"))
+        self.signer("import", "online", "--in", self.path("new.crt"))
+        self.verify("online")
+        self.tls("online", "one")
+        self.signer("import", "online", "--in", self.path("new.crt"))  # again: nothing to do
+        self.assertFalse(os.path.exists(self.path("online", "root.key")))
+        # the next one, for another key; the old one stays beside it
+        with open(self.csr("online"), encoding="ascii") as f:
+            self.assertNotEqual(f.read(), first)
+        self.signer("sign-issuing", "offline", "--in", self.path("online.csr"), "--out",
+                    self.path("next.crt"))
+        self.signer("import", "online", "--in", self.path("next.crt"))
+        self.refused("was active before", "import", "online", "--in", self.path("new.crt"))
+        status = self.signer("status", "online").stdout
+        self.assertEqual(status.count("issuing id="), 2)
+        self.tls("online", "two")
+        audit = self.signer("audit", "online").stdout
+        self.assertIn("chain holds", audit)
+
+    def test_request_is_the_same_until_it_is_answered(self):
+        self.offline()
+        spki = []
+        for _ in range(2):
+            csr = self.csr("online")
+            spki.append(run("openssl", "req", "-in", csr, "-noout", "-pubkey").stdout)
+        self.assertEqual(spki[0], spki[1])
+
+    def test_plain_openssl_signs_the_request(self):
+        self.offline()
+        self.openssl_sign(self.csr("online"), self.path("a.crt"), "-copy_extensions", "copyall")
+        self.signer("import", "online", "--in", self.path("a.crt"))
+        self.verify("online")
+        self.tls("online", "one")
+        # openssl ca, with extensions of its own
+        os.mkdir(self.path("db"))
+        write(self.path("db", "index.txt"), b"")
+        conf = write(self.path("ca.cnf"), f"""
+[ca]
+default_ca = it
+[it]
+database = {self.path("db", "index.txt")}
+new_certs_dir = {self.path("db")}
+rand_serial = yes
+default_md = sha256
+default_days = 2000
+policy = any
+x509_extensions = issuing
+[any]
+organizationName = supplied
+commonName = supplied
+[issuing]
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+""".encode())
+        run("openssl", "ca", "-batch", "-config", conf, "-cert", self.path("offline", "root.crt"),
+            "-keyfile", self.path("offline", "root.key"), "-in", self.csr("online"), "-out",
+            self.path("b.crt"), "-notext", "-preserveDN")
+        self.signer("import", "online", "--in", self.path("b.crt"))
+        self.verify("online")
+        self.tls("online", "two")
+
+    def test_what_is_not_imported(self):
+        self.offline()
+        csr = self.csr("online")
+        self.signer("init", "foreign", "--root-only", "--org", "Other Org")
+        ext = self.path("ext")
+
+        def signed(name, text, folder="offline", days=1000):
+            write(ext, text.encode())
+            return self.openssl_sign(csr, self.path(name), "-extfile", ext, folder=folder,
+                                     days=days)
+
+        good = ("basicConstraints=critical,CA:TRUE,pathlen:0\n"
+                "keyUsage=critical,keyCertSign,cRLSign\n"
+                "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
+        cases = {
+            "not a CA": (signed("1", good.replace("CA:TRUE,pathlen:0", "CA:FALSE")), ),
+            "pathlen:0": (signed("2", good.replace(",pathlen:0", "")), ),
+            "keyUsage": (signed("3", good.replace(",cRLSign", "")), ),
+            "keyUsage lacks": (signed("4", good.replace("keyCertSign,", "")), ),
+            "subjectKeyIdentifier": (signed("5", good.replace("KeyIdentifier=hash",
+                                                              "KeyIdentifier=0102")), ),
+            "not issued by root.crt": (signed("6", good, folder="foreign"), ),
+            "outlives": (signed("7", good, days=9000), ),
+        }
+        for says, (path,) in cases.items():
+            with self.subTest(says):
+                self.refused(says, "import", "online", "--in", path)
+        self.refused("CA", "import", "online", "--in", self.path("offline", "root.crt"))
+        self.refused("", "import", "online", "--in", csr)
+        self.refused("", "import", "online", "--in", write(self.path("empty"), b""))
+        self.refused("", "import", "online", "--in", self.path("nowhere"))
+        # for another key than the one that waits
+        self.signer("init", "twin", "--root", self.path("offline", "root.crt"), check=False)
+        self.signer("sign-issuing", "offline", "--in", self.csr("twin"), "--out",
+                    self.path("twin.crt"))
+        self.refused("no key here fits", "import", "online", "--in", self.path("twin.crt"))
+        # nothing of all that left a trace
+        self.assertFalse(os.path.exists(self.path("online", "issuing.crt")))
+        good_path = signed("8", good)
+        self.signer("import", "online", "--in", good_path)
+        self.verify("online")
+
+    def test_requests_that_the_root_does_not_sign(self):
+        self.signer("init", "offline", "--root-only")
+        for name, data in (("empty", b""), ("text", b"hello"), (
+                "half", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA")):
+            self.refused("", "sign-issuing", "offline", "--in", write(self.path(name), data),
+                         "--out", self.path("out"))
+        self.signer("init", "other", check=False)
+        csr = self.csr("other")
+        with open(csr, "rb") as f:
+            text = f.read()
+        bent = text.replace(b"\nMII", b"\nMIJ", 1)
+        self.refused("", "sign-issuing", "offline", "--in", write(self.path("bent"), bent),
+                     "--out", self.path("out"))
+        self.assertFalse(os.path.exists(self.path("out")))
+
+    def test_rotation_survives_a_crash_at_each_step(self):
+        """The files as they are between two steps of a rotation: loadable, and finished by the same
+        word run again."""
+        self.signer("init", "ca")
+        shutil.copytree(self.path("ca"), self.path("before"))
+        self.signer("rotate", "ca")
+        after = self.signer("status", "ca").stdout
+        new, old = re.findall(r"issuing id=(\w+)", after)
+        files = {  # in the order in which they are written
+            f"issuing-{old}.crt": None, f"issuing-{old}.key": None, f"issuing-{new}.key": None,
+            "issuing.crt": None}
+        for i in range(len(files) + 1):
+            folder = f"crash{i}"
+            shutil.copytree(self.path("before"), self.path(folder))
+            shutil.copy(self.path("ca", f"issuing-{new}.key"), self.path(folder, "pending.key"))
+            for name in list(files)[:i]:
+                shutil.copy(self.path("ca", name), self.path(folder, name))
+            active = re.findall(r"issuing id=(\w+) state=active",
+                                self.signer("status", folder).stdout)
+            self.assertEqual(active, [new if i == len(files) else old])
+            self.tls(folder, folder)
+            self.signer("import", folder, "--in", self.path("ca", "issuing.crt"))
+            self.assertIn(f"id={new} state=active", self.signer("status", folder).stdout)
+            self.tls(folder, folder + "again")
+
+    def test_passphrase(self):
+        one, two = write(self.path("one"), b"first one\n"), write(self.path("two"), b"second\n")
+        self.signer("init", "ca")
+        self.assertIn("key=plain", self.signer("status", "ca").stdout)
+        self.signer("passphrase", "ca", "--new-pass-file", one)
+        self.assertNotIn("key=plain", self.signer("status", "ca").stdout)
+        for name in os.listdir(self.path("ca")):
+            if name.endswith(".key"):
+                with open(self.path("ca", name), encoding="ascii") as f:
+                    self.assertIn("ENCRYPTED", f.read(), name)
+        self.refused("is encrypted", "rotate", "ca")
+        self.refused("wrong passphrase", "rotate", "ca", "--pass-file", two)
+        self.refused("wrong passphrase", "passphrase", "ca", "--pass-file", two,
+                     "--new-pass-file", two)
+        self.refused("empty", "passphrase", "ca", "--pass-file", one, "--new-pass-file",
+                     write(self.path("none"), b"\n"))
+        # a change that a crash cut short: one key under the new one, the rest under the old
+        shutil.copytree(self.path("ca"), self.path("half"))
+        self.signer("passphrase", "ca", "--pass-file", one, "--new-pass-file", two)
+        shutil.copy(self.path("ca", "root.key"), self.path("half", "root.key"))
+        self.refused("wrong passphrase", "rotate", "half", "--pass-file", one)
+        self.signer("passphrase", "half", "--pass-file", one, "--new-pass-file", two)
+        self.tls("half", "half", "--pass-file", two)
+
+    def test_wrong_directories(self):
+        self.signer("init", "ca")
+        self.signer("rotate", "ca")
+        new, old = re.findall(r"issuing id=(\w+)", self.signer("status", "ca").stdout)
+        tls = ("--name", "a.example", "--key-out", self.path("k"), "--cert-out", self.path("c"))
+
+        def broken(change):
+            shutil.rmtree(self.path("x"), ignore_errors=True)
+            shutil.copytree(self.path("ca"), self.path("x"))
+            change()
+
+        broken(lambda: os.unlink(self.path("x", f"issuing-{new}.key")))
+        self.refused("issuing.key", "tls", "x", *tls)  # where the key would be
+        broken(lambda: os.unlink(self.path("x", f"issuing-{old}.key")))
+        self.refused("issuing.key", "tls", "x", *tls)  # an older one's is as needed
+        broken(lambda: shutil.copy(self.path("x", f"issuing-{old}.key"),
+                                   self.path("x", f"issuing-{new}.key")))
+        self.refused("is not the key of", "tls", "x", *tls)
+        broken(lambda: os.chmod(self.path("x", f"issuing-{new}.key"), 0o644))
+        self.refused("chmod 600", "tls", "x", *tls)
+        broken(lambda: shutil.copy(self.path("x", "issuing.crt"), self.path("x", "root.crt")))
+        self.refused("", "tls", "x", *tls)
+        broken(lambda: write(self.path("x", f"issuing-{new}.key"), b"nonsense"))
+        self.refused("", "tls", "x", *tls)
+        broken(lambda: write(self.path("x", "root.key"), b""))
+        self.refused("", "rotate", "x")
+        broken(lambda: shutil.copy(self.path("x", f"issuing-{new}.key"),
+                                   self.path("x", "root.key")))
+        self.refused("is not the key of root.crt", "rotate", "x")
+
+    def test_two_signers(self):
+        """A second server on the same directory does not start; the first goes on."""
+        with Server() as s:
+            other = Server(directory=self.dir)
+            other.init(attestation=False)
+            done = run(program("testudo"), "serve", f"--config={other.ini}",
+                       f"--ca-dir={os.path.join(s.dir, 'ca')}", check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("another testudo-signer", done.stderr + done.stdout)
+            self.assertEqual(s.get(s.status, "/readyz").status, 200)
+
+    def test_too_many(self):
+        self.signer("init", "ca")
+        for _ in range(7):
+            self.signer("rotate", "ca")
+        self.refused("8 issuing CAs are here", "rotate", "ca")
+        self.tls("ca", "one")
+
+
+if __name__ == "__main__":
+    unittest.main()
