@@ -122,7 +122,13 @@ const char *x509_lint_rule(size_t i, const char **ret_clause)
 
 enum td_err x509_lint(struct span tbs, const struct cert *issuer, struct errinfo *ei)
 {
-    struct lint_tbs t = {.issuer = issuer};
+    return x509_lint_known(tbs, issuer, NULL, ei);
+}
+
+enum td_err x509_lint_known(struct span tbs, const struct cert *issuer, const struct key *known,
+                            struct errinfo *ei)
+{
+    struct lint_tbs t = {.issuer = issuer, .known = known};
     const struct lint_rule *r = rule(0);
     if (read_tbs(tbs, &t))
         for (size_t i = 1; (r = rule(i)) && r->holds(&t); i++)

@@ -11,6 +11,11 @@
  * names its clause. */
 TD_NODISCARD enum td_err x509_lint(struct span tbs, const struct cert *issuer, struct errinfo *ei);
 
+/* The same; a key whose bytes are those of `known` is not read anew to see whether it is one, which
+ * is most of the cost. NULL for none. */
+TD_NODISCARD enum td_err x509_lint_known(struct span tbs, const struct cert *issuer,
+                                         const struct key *known, struct errinfo *ei);
+
 /* The rules by number, for documentation and tests; NULL behind the last. */
 const char *x509_lint_rule(size_t i, const char **ret_clause);
 

@@ -135,10 +135,15 @@ static bool key_whole_octets(const struct lint_tbs *t)
 /* Of a known type, on its curve, of at least 2048 bit. */
 static bool key_valid(const struct lint_tbs *t)
 {
-    key_auto *k = NULL;
-    if (key_from_spki_known(t->spki, &k, NULL) != TD_OK)
-        return false;
-    return key_type(k) != KEY_RSA || key_bits(k) >= RSA_MIN_BITS;
+    key_auto *read = NULL;
+    const struct key *k = t->known;
+    if (!k || !span_eq(t->spki, span_of(k->spki, k->nspki))) {
+        if (key_from_spki_known(t->spki, &read, NULL) != TD_OK)
+            return false;
+        k = read;
+    }
+    enum key_type type = key_type(k);
+    return type != KEY_OTHER && (type != KEY_RSA || key_bits(k) >= RSA_MIN_BITS);
 }
 
 static bool key_not_issuers(const struct lint_tbs *t)

@@ -15,6 +15,7 @@ struct lint_ext {
 /* Spans are borrowed from the TBS. */
 struct lint_tbs {
     const struct cert *issuer; /* NULL: signs itself */
+    const struct key *known;   /* judged before, NULL for none */
     struct span version, serial, sigalg, issuer_name, subject, spki;
     struct der_item not_before, not_after;
     struct span key_oid, key_params, key_bits; /* key_bits with the octet of unused bits */
