@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import unittest
 
@@ -406,6 +405,151 @@ authorityKeyIdentifier = keyid
             self.signer("rotate", "ca")
         self.refused("8 issuing CAs are here", "rotate", "ca")
         self.tls("ca", "one")
+
+
+SOFTHSM = next((p for p in ("/usr/lib/softhsm/libsofthsm2.so",
+                            "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+                if os.path.exists(p)), None)
+
+
+def module_processes(directory):
+    """Processes that hold the module for a CA in this directory."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = f.read().split(b"\0")
+        except OSError:
+            continue
+        if line[1:2] == [b"module"] and any(directory.encode() in word for word in line):
+            found.append(int(pid))
+    assert found, "no process holds the module"
+    return found
+
+
+@unittest.skipUnless(SOFTHSM and shutil.which("softhsm2-util") and shutil.which("pkcs11-tool"),
+                     "no SoftHSM: the packages softhsm2 and opensc")
+class Module(unittest.TestCase):
+    """The issuing key in a PKCS#11 token; the root is offline."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="testudo-hsm-")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        os.mkdir(self.path("tokens"))
+        conf = write(self.path("softhsm2.conf"),
+                     f"directories.tokendir = {self.path('tokens')}\n".encode())
+        os.environ["SOFTHSM2_CONF"] = conf
+        self.addCleanup(os.environ.pop, "SOFTHSM2_CONF")
+        run("softhsm2-util", "--init-token", "--free", "--label", "testudo", "--so-pin", "5678",
+            "--pin", "1234")
+        self.pin = write(self.path("pin"), b"1234\n")
+        self.signer("init", "offline", "--root-only")
+        self.module_args = ("--root", self.path("offline", "root.crt"), "--module", SOFTHSM,
+                            "--pin-file", self.pin, "--issuing-key",
+                            "pkcs11:token=testudo;object=issuing")
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def signer(self, word, folder, *args, check=True):
+        return run(program("testudo-signer"), word, "--dir", self.path(folder), *args, check=check)
+
+    def sign(self, folder, *csr_args):
+        csr = write(self.path("csr"), self.signer("csr", folder, *csr_args).stdout.encode())
+        crt = self.path("issuing.crt")
+        if os.path.exists(crt):
+            os.unlink(crt)
+        self.signer("sign-issuing", "offline", "--in", csr, "--out", crt)
+        self.signer("import", folder, "--in", crt)
+
+    def tool(self, *args):
+        return run("pkcs11-tool", "--module", SOFTHSM, "--token-label", "testudo", "--login",
+                   "--pin", "1234", *args)
+
+    def ini(self, folder, old, new):
+        path = self.path(folder, "ca.ini")
+        with open(path, encoding="ascii") as f:
+            text = f.read()
+        self.assertIn(old, text)
+        write(path, text.replace(old, new).encode())
+
+    def test_enrolment_and_rotation(self):
+        s = Server(directory=self.path("server"))
+        os.mkdir(s.dir)
+        done = self.signer("init", "server/ca", "--org", "Example Org", *self.module_args,
+                           "--ocsp-url", s.status + "/ocsp", "--aia-url",
+                           s.status + "/ca/{issuer}.crt", check=False)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.sign("server/ca")
+        keys = [n for n in os.listdir(self.path("server/ca")) if n.startswith("issuing-")]
+        with open(self.path("server/ca", keys[0]), encoding="ascii") as f:
+            self.assertTrue(f.read().startswith("pkcs11:token=testudo;object=issuing;id=%"))
+        self.assertIn("key=pkcs11", self.signer("status", "server/ca").stdout)
+        s.own = False
+        with s:
+            s.fleet(2)
+            first = ids(s)
+            # a key that the administrator made, then rotation to it
+            self.tool("--keypairgen", "--key-type", "EC:secp384r1", "--label", "by-hand", "--id",
+                      "0a0b")
+            self.sign("server/ca", "--key", "pkcs11:token=testudo;object=by-hand;id=%0a%0b")
+            reload(s)
+            self.assertEqual(ids(s)[1:], first)
+            s.fleet(1, None, "--prefix", "HSM2")
+            s.connect()
+            der = s.get(s.status, "/ca/issuing.crt").body
+            text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in",
+                       write(self.path("i.der"), der)).stdout
+            self.assertIn("P-384", text)
+            # the token is lost in the middle: what needs it fails, then it is found again
+            for pid in module_processes(self.dir):
+                os.kill(pid, signal.SIGKILL)
+            names = iter(range(100))
+            wait_for("enrolment again", lambda: s.sim(
+                "fleet", *s.sim_args, "--count", 1, "--prefix", f"AGAIN{next(names)}",
+                "--put-inventory", "--state", s.fleet_dir, "--json", check=False).returncode == 0)
+
+    def test_refusals(self):
+        tls = ("--name", "a.example", "--key-out", self.path("k"), "--cert-out", self.path("c"))
+        self.signer("init", "ca", *self.module_args, check=False)
+        self.sign("ca")
+        self.signer("tls", "ca", *tls)
+        run("openssl", "verify", "-x509_strict", "-CAfile", self.path("ca", "root.crt"),
+            "-untrusted", self.path("c"), self.path("c"))
+
+        def refused(says):
+            done = self.signer("tls", "ca", *tls, "--replace", check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(says, done.stderr)
+
+        write(self.pin, b"9999\n")
+        refused("wrong PIN")
+        write(self.pin, b"1234\n")
+        self.ini("ca", SOFTHSM, "/nonexistent.so")
+        refused("no module that can be loaded")
+        self.ini("ca", "/nonexistent.so", SOFTHSM)
+        self.ini("ca", f"module = {SOFTHSM}", "module =")
+        self.ini("ca", "issuing_key = pkcs11:token=testudo;object=issuing", "issuing_key =")
+        refused("ca.ini names none")
+        self.ini("ca", "module =", f"module = {SOFTHSM}")
+        key = next(n for n in os.listdir(self.path("ca")) if re.match(r"issuing-.*\.key", n))
+
+        def uri(text, says):
+            write(self.path("ca", key), text.encode())
+            refused(says)
+
+        uri("pkcs11:token=other;object=issuing\n", "no token")
+        uri("pkcs11:token=testudo;object=nothing\n", "no private key")
+        uri("pkcs11:token=testudo\n", "neither object nor id")
+        uri("pkcs11:token=testudo;object=issuing?pin-value=1234\n", "ca.ini")
+        uri("pkcs11:token=testudo;colour=red\n", "colour")
+        uri("pkcs11:token=testudo;object=%zz\n", "escape")
+        uri("pkcs11:token=testudo;object=issuing\nmore\n", "not one PKCS#11 URI")
+        self.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "issuing", "--id", "77")
+        uri("pkcs11:token=testudo;object=issuing\n", "several")
+        uri("pkcs11:token=testudo;object=issuing;id=%77\n", "is not the key of")
+        os.unlink(self.pin)
+        refused("pin")
 
 
 if __name__ == "__main__":
