@@ -359,6 +359,7 @@ enum td_err server_start(const struct settings *conf, struct server **ret, struc
 static enum td_err reload_ca(struct server *s, struct errinfo *ei)
 {
     TD_TRY(signer_client_reload(s->signer, ei));
+    TD_TRY(ca_profiles_reload(s->profiles, ei));
     return ca_refresh(s->ca, ei);
 }
 
