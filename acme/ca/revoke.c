@@ -306,6 +306,15 @@ static enum td_err rows_of(struct tx *tx, const char *device, enum ca_act act, s
     return e == TD_NOTFOUND ? TD_OK : e;
 }
 
+enum td_err ca_one_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct ca_one *j = ctx;
+    if (j->act)
+        TD_TRY(ca_change_one(tx, j->serial, &j->change, &j->changed, ei));
+    enum td_err e = ca_record_get(tx, j->serial, j->a, j->r, ei);
+    return e == TD_NOTFOUND ? err_set(ei, e, "no such certificate") : e;
+}
+
 enum td_err ca_change_device(struct tx *tx, const char *device_serial, const char *purpose,
                              const struct ca_change *c, int64_t *ret_n, struct errinfo *ei)
 {

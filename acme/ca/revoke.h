@@ -56,6 +56,18 @@ struct ca_change {
 TD_NODISCARD enum td_err ca_change_one(struct tx *tx, struct span serial, const struct ca_change *c,
                                        bool *ret_changed, struct errinfo *ei);
 
+/* A store job for one certificate: its record, as it is behind the change, when there is one to
+ * make. TD_NOTFOUND. */
+struct ca_one {
+    struct span serial;
+    struct arena *a;
+    bool act; /* make the change */
+    struct ca_change change;
+    bool changed;
+    struct ca_record *r; /* filled; lives in `a` but for itself */
+};
+enum td_err ca_one_job(struct tx *tx, void *ctx, struct errinfo *ei);
+
 /* All of a device that the act applies to, with that purpose (NULL for any): good and held ones for
  * CA_ACT_REVOKE, good ones for CA_ACT_HOLD, held ones for CA_ACT_RELEASE. *ret_n of them changed.
  */

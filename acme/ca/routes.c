@@ -99,20 +99,11 @@ static bool unescape(struct span s, struct arena *a, struct span *ret)
 {
     uint8_t *out = arena_alloc(a, s.n + 1);
     size_t n = 0;
-    if (!out)
+    if (!out || !str_unescape(s, out, s.n, &n))
         return false;
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t c = s.p[i];
-        if (c == '%') {
-            int hi = i + 2 < s.n ? str_hexdigit(s.p[i + 1]) : -1;
-            int lo = i + 2 < s.n ? str_hexdigit(s.p[i + 2]) : -1;
-            if (hi < 0 || lo < 0)
-                return false;
-            c = (uint8_t)(hi << 4 | lo);
-            i += 2;
-        }
-        out[n++] = c == ' ' ? '+' : c;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (out[i] == ' ')
+            out[i] = '+';
     *ret = span_of(out, n);
     return true;
 }

@@ -9,28 +9,6 @@
 
 _Static_assert(P11URI_ID_MAX <= OCTETS_MAX, "one buffer serves both");
 
-/* Undoes percent escapes; false for a bad one and for what is too long. */
-static bool unescape(struct span s, uint8_t out[static OCTETS_MAX], size_t *ret_n)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t c = s.p[i];
-        if (n == OCTETS_MAX)
-            return false;
-        if (c == '%') {
-            int hi = i + 2 < s.n ? str_hexdigit(s.p[i + 1]) : -1;
-            int lo = i + 2 < s.n ? str_hexdigit(s.p[i + 2]) : -1;
-            if (hi < 0 || lo < 0)
-                return false;
-            c = (uint8_t)(hi << 4 | lo);
-            i += 2;
-        }
-        out[n++] = c;
-    }
-    *ret_n = n;
-    return true;
-}
-
 static const struct {
     const char *name;
     size_t offset;
@@ -64,7 +42,7 @@ static enum td_err take(struct p11uri *u, struct span part, struct errinfo *ei)
     uint8_t v[OCTETS_MAX];
     size_t n;
     struct span name = str_cut(&part, '=');
-    if (!unescape(part, v, &n))
+    if (!str_unescape(part, v, sizeof v, &n))
         return err_set(ei, TD_INVAL, "PKCS#11 URI: a bad escape or a value over %d bytes",
                        OCTETS_MAX);
     if (span_eq_str(name, "type"))

@@ -62,6 +62,27 @@ static bool alnum(uint8_t c)
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
+bool str_unescape(struct span s, uint8_t *out, size_t max, size_t *ret_n)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (n == max)
+            return false;
+        if (c == '%') {
+            int hi = i + 2 < s.n ? str_hexdigit(s.p[i + 1]) : -1;
+            int lo = i + 2 < s.n ? str_hexdigit(s.p[i + 2]) : -1;
+            if (hi < 0 || lo < 0)
+                return false;
+            c = (uint8_t)(hi << 4 | lo);
+            i += 2;
+        }
+        out[n++] = c;
+    }
+    *ret_n = n;
+    return true;
+}
+
 bool str_device_serial(struct span s)
 {
     if (s.n == 0 || s.n > LIMIT_SERIAL || !alnum(s.p[0]))

@@ -17,6 +17,10 @@ struct span str_cut(struct span *rest, char sep);
 /* The value of a hexadecimal digit, or -1. */
 int str_hexdigit(uint8_t c);
 
+/* Undoes percent escapes (RFC 3986 section 2.1) into `out` of `max` bytes. False for a bad escape
+ * and for what does not fit. */
+bool str_unescape(struct span s, uint8_t *out, size_t max, size_t *ret_n);
+
 /* A device's serial number as we list and certify it: 1 to LIMIT_SERIAL letters, digits, '-', '.'
  * and
  * '_', the first a letter or digit. Apple's are letters and digits. */

@@ -119,36 +119,21 @@ API_HANDLER(certificate_list)
 
 /* --- one ------------------------------------------------------------------------------------- */
 
-struct one_job {
-    struct span serial;
-    struct arena *a;
-    struct ca_change change;
-    bool act, changed;
-    struct ca_record r;
-};
-
-static enum td_err one_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+static enum td_err answer(const struct ca_one *j, struct resp *resp, struct errinfo *ei)
 {
-    struct one_job *j = ctx;
-    if (j->act)
-        TD_TRY(ca_change_one(tx, j->serial, &j->change, &j->changed, ei));
-    enum td_err e = ca_record_get(tx, j->serial, j->a, &j->r, ei);
-    return e == TD_NOTFOUND ? err_set(ei, e, "no such certificate") : e;
-}
-
-static enum td_err answer(const struct one_job *j, struct resp *resp, struct errinfo *ei)
-{
-    char *tag = arena_printf(resp->arena, "\"%lld\"", (long long)j->r.rev);
+    char *tag = arena_printf(resp->arena, "\"%lld\"", (long long)j->r->rev);
     TD_TRY(tag ? resp_header(resp, "ETag", tag) : TD_NOMEM);
     struct json_w w;
     json_w_init(&w, &resp->body);
-    TD_TRY(api_certificate_write(&w, &j->r, true, ei));
+    TD_TRY(api_certificate_write(&w, j->r, true, ei));
     return api_done(resp, 200);
 }
 
-static enum td_err begin(const struct req *r, struct one_job *j, struct errinfo *ei)
+static enum td_err begin(const struct req *r, struct ca_one *j, struct errinfo *ei)
 {
-    *j = (struct one_job){.a = r->arena};
+    *j = (struct ca_one){.a = r->arena, .r = arena_alloc(r->arena, sizeof *j->r)};
+    if (!j->r)
+        return TD_NOMEM;
     if (!parse_serial(r->params[0], r->arena, &j->serial))
         return err_set(ei, TD_INVAL, "not a certificate's serial number in hexadecimal");
     return TD_OK;
@@ -157,9 +142,9 @@ static enum td_err begin(const struct req *r, struct one_job *j, struct errinfo 
 API_HANDLER(certificate_get)
 {
     const struct api *api = req->ctx;
-    struct one_job j;
+    struct ca_one j;
     TD_TRY(begin(req, &j, ei));
-    TD_TRY(store_read(api->store, one_tx, &j, ei));
+    TD_TRY(store_read(api->store, ca_one_job, &j, ei));
     return answer(&j, resp, ei);
 }
 
@@ -204,13 +189,13 @@ static enum td_err change_one(const struct req *req, struct resp *resp, enum ca_
                               struct errinfo *ei)
 {
     const struct api *api = req->ctx;
-    struct one_job j;
+    struct ca_one j;
     TD_TRY(begin(req, &j, ei));
     j.act = true;
     j.change.act = act;
     j.change.reason = reason;
     TD_TRY(fill_change(req, &j.change, ei));
-    TD_TRY(store_write(api->store, one_tx, &j, ei));
+    TD_TRY(store_write(api->store, ca_one_job, &j, ei));
     if (act == CA_ACT_REVOKE && j.changed)
         metrics_add(METRIC_CERTS_REVOKED, 1);
     return answer(&j, resp, ei);

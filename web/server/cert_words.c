@@ -175,23 +175,6 @@ static enum td_err list_all(struct store *s, const struct args *a, struct errinf
 
 /* --- one ------------------------------------------------------------------------------------- */
 
-struct one_job {
-    struct span serial;
-    bool act, changed;
-    struct ca_change change;
-    struct arena *a;
-    struct ca_record r;
-};
-
-static enum td_err one_tx(struct tx *tx, void *ctx, struct errinfo *ei)
-{
-    struct one_job *j = ctx;
-    if (j->act)
-        TD_TRY(ca_change_one(tx, j->serial, &j->change, &j->changed, ei));
-    enum td_err e = ca_record_get(tx, j->serial, j->a, &j->r, ei);
-    return e == TD_NOTFOUND ? err_set(ei, e, "no such certificate") : e;
-}
-
 static const struct verb {
     const char *name, *actor;
     bool act;
@@ -214,25 +197,27 @@ static enum td_err one(struct store *s, const struct args *a, const struct verb 
     if (hex.n == 0 || hex.n > 2 * sizeof serial || hex_dec(hex, serial, hex.n / 2) != TD_OK)
         return err_set(ei, TD_INVAL, "not a certificate's serial number in hexadecimal");
     rng_id(&rng_system, txn);
-    struct one_job j = {.serial = span_of(serial, hex.n / 2),
-                        .act = v->act,
-                        .change = {.act = v->what,
-                                   .if_match = CA_IF_ANY,
-                                   .now = clock_now(&clock_system),
-                                   .actor = v->actor,
-                                   .txn = txn},
-                        .a = &mem};
+    struct ca_record rec = {0};
+    struct ca_one j = {.r = &rec,
+                       .serial = span_of(serial, hex.n / 2),
+                       .act = v->act,
+                       .change = {.act = v->what,
+                                  .if_match = CA_IF_ANY,
+                                  .now = clock_now(&clock_system),
+                                  .actor = v->actor,
+                                  .txn = txn},
+                       .a = &mem};
     if (v->what == CA_ACT_REVOKE)
         TD_TRY(
             ca_reason_parse(span_str(a->reason ? a->reason : "unspecified"), &j.change.reason, ei));
-    TD_TRY((v->act ? store_write : store_read)(s, one_tx, &j, ei));
+    TD_TRY((v->act ? store_write : store_read)(s, ca_one_job, &j, ei));
     if (a->json) {
-        TD_TRY(print_json(&j.r, !v->act, "", ei));
+        TD_TRY(print_json(&rec, !v->act, "", ei));
         puts("");
         return TD_OK;
     }
-    print_row(&j.r);
-    return v->act ? TD_OK : print_pem(&j.r, ei);
+    print_row(&rec);
+    return v->act ? TD_OK : print_pem(&rec, ei);
 }
 
 int cert_words(const struct settings *conf, int argc, char **argv)

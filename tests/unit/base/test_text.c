@@ -294,12 +294,32 @@ static void str(void **state)
     assert_int_equal(str_hexdigit(':'), -1);
 }
 
+static void unescape(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want; /* NULL: refused */
+    } cases[] = {{"", ""},          {"abc", "abc"},
+                 {"%41%62", "Ab"},  {"a%2Fb", "a/b"},
+                 {"%", NULL},       {"%4", NULL},
+                 {"%4g", NULL},     {"a%zz", NULL},
+                 {"1234567", NULL}, {"%41234%355", "A23455"}};
+    for (size_t i = 0; i < TD_NITEMS(cases); i++) {
+        uint8_t out[6];
+        size_t n = 99;
+        bool ok = str_unescape(span_str(cases[i].text), out, sizeof out, &n);
+        assert_int_equal(ok, cases[i].want != NULL);
+        if (ok)
+            assert_true(span_eq_str(span_of(out, n), cases[i].want));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(num),         cmocka_unit_test(hex),         cmocka_unit_test(b64_vectors),
-        cmocka_unit_test(b64_refused), cmocka_unit_test(b64_lengths), cmocka_unit_test(uuid),
-        cmocka_unit_test(utf8),        cmocka_unit_test(str),
+        cmocka_unit_test(unescape),    cmocka_unit_test(num),         cmocka_unit_test(hex),
+        cmocka_unit_test(b64_vectors), cmocka_unit_test(b64_refused), cmocka_unit_test(b64_lengths),
+        cmocka_unit_test(uuid),        cmocka_unit_test(utf8),        cmocka_unit_test(str),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
