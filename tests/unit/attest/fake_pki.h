@@ -6,6 +6,7 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 
 #include "mdm/base/arena.h"
 #include "mdm/base/buf.h"
@@ -50,11 +51,11 @@ static inline EVP_PKEY *fake_key(const char *curve)
 static inline X509 *fake_start(EVP_PKEY *key, const char *cn, X509_NAME *issuer, int64_t from,
                                int64_t to)
 {
-    static long serial = 1000;
+    static atomic_long serial = 1000; /* clients run on several threads */
     X509 *x = X509_new();
     X509_NAME *name = X509_NAME_new();
     fake_ok(X509_set_version(x, 2) == 1);
-    fake_ok(ASN1_INTEGER_set(X509_get_serialNumber(x), serial++) == 1);
+    fake_ok(ASN1_INTEGER_set(X509_get_serialNumber(x), atomic_fetch_add(&serial, 1)) == 1);
     fake_ok(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1,
                                        0) == 1);
     fake_ok(X509_set_subject_name(x, name) == 1);
