@@ -6,6 +6,7 @@ import os
 import re
 import unittest
 
+import test_profiles
 from testudo import Server, program, run, wait_for
 
 REASONS = {"unspecified": True, "keyCompromise": True, "affiliationChanged": True, "superseded": True,
@@ -280,6 +281,44 @@ class Certificates(unittest.TestCase):
         self.assertEqual(self.act(cert["serial"], "release").status, 200)
         wait_for("the certificate out of the file", lambda: not lists())
         self.assertEqual([n for n in os.listdir(self.server.dir) if n.startswith("out.pem.")], [])
+
+
+class Quarantine(test_profiles.Base):
+    """A device on hold: what opens services does so no more, what it gets meanwhile neither; it goes on
+    talking to MDM, or it could never report that it is well again."""
+
+    files = {"vpn": "[profile]\nlifetime = 7d\n"}
+
+    def statuses(self, serial):
+        return {c["profile"]: (c["status"], c["reason"]) for c in self.server.certificates(serial)}
+
+    def act(self, serial, verb):
+        answer = self.server.api("POST", f"/api/v1/devices/{serial}/{verb}")
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json["changed"]
+
+    def test_quarantine(self):
+        serial = "C02QUARANT1"
+        self.enrol(serial, model="MacBook Pro")
+        self.assign(serial, profile="access")
+        self.connect(serial)
+        path = self.certificate_file(self.identity(serial, "access"), "access")
+        self.assertEqual(self.ocsp(path), "good")
+        self.assertEqual(self.act(serial, "hold"), 1)
+        self.assertEqual(self.ocsp(path), "revoked")
+        self.assertEqual(self.statuses(serial), {"management": ("good", None),
+                                                 "access": ("held", "certificateHold")})
+        self.assign(serial, profile="vpn")
+        self.connect(serial)  # management goes on
+        late = self.certificate_file(self.identity(serial, "vpn"), "vpn")
+        self.assertEqual(self.ocsp(late), "revoked")
+        self.assertEqual(self.statuses(serial)["vpn"], ("held", "certificateHold"))
+        self.assertEqual(self.act(serial, "hold"), 0)
+        self.assertEqual(self.act(serial, "release"), 2)
+        self.assertEqual((self.ocsp(path), self.ocsp(late)), ("good", "good"))
+        self.assertEqual(self.act(serial, "hold"), 2)
+        self.assertEqual(self.server.api("DELETE", f"/api/v1/inventory/devices/{serial}").status, 204)
+        self.assertEqual(set(self.statuses(serial).values()), {("revoked", "cessationOfOperation")})
 
 
 class Hooks(unittest.TestCase):
