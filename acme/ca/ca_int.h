@@ -36,6 +36,7 @@ struct ca {
     char crl_url[256];   /* of distribution points, likewise */
     atomic_uint crl_shards;
     pthread_mutex_t crl_mu; /* one CRL is made at a time */
+    atomic_int crl_waiting; /* for crl_mu, its holder included */
     struct ocsp_cache *cache;
     atomic_int live; /* OCSP answers being signed now */
 };

@@ -7,6 +7,7 @@
 #include "mdm/base/metrics.h"
 
 #define TRIES 4         /* rounds in which other nodes are faster, or the counter moves on */
+#define WAITERS_MAX 16  /* of the workers: a signer that hangs must not take them all */
 #define NUMBER_TRIES 20 /* 2^20 numbers that were signed and never stored */
 #define DER_MAX ((size_t)16 * 1024 * 1024)
 #define SIG_ARENA 65536
@@ -261,8 +262,8 @@ static enum td_err make(struct work *w, struct errinfo *ei)
     return e;
 }
 
-/* Until the list that is stored is of this moment. */
-static enum td_err renew(struct work *w, struct errinfo *ei)
+/* Until the list that is stored is of this moment; alone on this node. */
+static enum td_err renew_alone(struct work *w, struct errinfo *ei)
 {
     enum td_err e = TD_OK;
     pthread_mutex_lock(&w->ca->crl_mu);
@@ -277,6 +278,17 @@ static enum td_err renew(struct work *w, struct errinfo *ei)
     pthread_mutex_unlock(&w->ca->crl_mu);
     free(w->entries);
     w->entries = NULL;
+    return e;
+}
+
+static enum td_err renew(struct work *w, struct errinfo *ei)
+{
+    enum td_err e = TD_BUSY;
+    if (atomic_fetch_add(&w->ca->crl_waiting, 1) < WAITERS_MAX)
+        e = renew_alone(w, ei);
+    else
+        e = err_set(ei, TD_BUSY, "too many requests wait for a CRL");
+    atomic_fetch_sub(&w->ca->crl_waiting, 1);
     return e;
 }
 

@@ -231,6 +231,26 @@ static void test_two_nodes(void **state)
     ca_close(node);
 }
 
+/* A few may wait for one being made, not every worker. */
+static void test_waiters(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 1 << 24);
+    struct ca_crl crl;
+    struct ca_record r = add_cert(f, "WAIT1", &a);
+    change(f, r.serial, CA_ACT_HOLD);
+    atomic_store(&f->ca->crl_waiting, 16);
+    assert_int_equal(ca_crl_get(f->ca, 0, (int)r.shard, true, &a, &crl, &ei), TD_BUSY);
+    atomic_store(&f->ca->crl_waiting, 15);
+    assert_ok(ca_crl_get(f->ca, 0, (int)r.shard, true, &a, &crl, &ei));
+    /* what needs none made is served all the same */
+    atomic_store(&f->ca->crl_waiting, 16);
+    assert_ok(ca_crl_get(f->ca, 0, (int)r.shard, true, &a, &crl, &ei));
+    atomic_store(&f->ca->crl_waiting, 0);
+}
+
 /* More than fits one message to the signer. */
 static void test_many(void **state)
 {
@@ -396,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_two_nodes),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_waiters),
         cmocka_unit_test(test_http),
         cmocka_unit_test(test_signer_away),
     };
