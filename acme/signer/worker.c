@@ -332,7 +332,10 @@ static bool rotate(struct worker *w)
 {
     for (size_t i = 0; i < w->ca.n; i++) {
         struct errinfo ei = {0};
+        int64_t before = w->responders[i].renew_at;
         enum td_err e = responder_rotate(&w->responders[i], &w->issuer, &ei);
+        if (e == TD_OK && i == 0 && w->responders[i].renew_at != before)
+            warn_life(w); /* about once a week, in a server that runs for years */
         if (e == TD_OK)
             continue;
         log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)),

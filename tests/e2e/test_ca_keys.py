@@ -55,6 +55,21 @@ class Rotation(unittest.TestCase):
         text = run("openssl", "x509", "-in", cert, "-noout", "-ext", "authorityInfoAccess").stdout
         return re.search(r"CA Issuers - URI:(\S+)", text).group(1)
 
+    def number(self, cert):
+        return run("openssl", "x509", "-in", cert, "-noout", "-serial").stdout.strip()[7:]
+
+    def crl(self, issuer, cert):
+        """The CRL that the certificate names, signed by that issuer."""
+        text = run("openssl", "x509", "-in", cert, "-noout", "-ext", "crlDistributionPoints").stdout
+        url = re.search(r"URI:(\S+)", text).group(1)
+        answer = self.s.get(self.s.status, url.replace(self.s.status, ""))
+        self.assertEqual(answer.status, 200, url)
+        der = write(os.path.join(self.s.dir, "crl.der"), answer.body)
+        done = run("openssl", "crl", "-inform", "DER", "-in", der, "-CAfile", issuer, "-noout",
+                   "-text")
+        self.assertIn("verify OK", done.stderr)
+        return done.stdout
+
     def ocsp(self, issuer, cert):
         done = run("openssl", "ocsp", "-issuer", issuer, "-cert", cert, "-url",
                    self.s.status + "/ocsp", "-CAfile", self.s.root, "-no_nonce")
@@ -110,6 +125,8 @@ class Rotation(unittest.TestCase):
         self.assertEqual(s.api("DELETE", f"/api/v1/inventory/devices/{old_serial}").status, 204)
         self.assertEqual(self.ocsp(issuers["old"], old_cert), "revoked")
         self.assertEqual(self.ocsp(issuers["new"], new_cert), "good")
+        self.assertIn(self.number(old_cert), self.crl(issuers["old"], old_cert))
+        self.assertNotIn(self.number(new_cert), self.crl(issuers["new"], new_cert))
 
         status = ca(s, "status").stdout
         self.assertRegex(status, rf"issuing  {both[0]}  active .*\n.*\n +1 live certificates")
@@ -126,7 +143,8 @@ class Rotation(unittest.TestCase):
         s.sim("fleet", *s.sim_args, "--inventory", listed, "--state", state, "--json")
 
     def device_cert(self, serial, state):
-        text = open(self.s.identity(serial, state), encoding="ascii").read()
+        with open(self.s.identity(serial, state), encoding="ascii") as f:
+            text = f.read()
         pem = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.S)
         return write(os.path.join(self.s.dir, serial + ".crt"), (pem.group(0) + "\n").encode())
 
@@ -293,6 +311,31 @@ authorityKeyIdentifier = keyid
         good_path = signed("8", good)
         self.signer("import", "online", "--in", good_path)
         self.verify("online")
+
+    def test_near_its_end(self):
+        """An issuing CA that ends before the longest certificate would: nothing is issued, and the
+        signer says so when it starts."""
+        self.offline()
+        self.openssl_sign(self.csr("online"), self.path("a.crt"), "-copy_extensions", "copyall",
+                          days=100)
+        self.signer("import", "online", "--in", self.path("a.crt"))
+        self.refused("outlive the issuing CA", "tls", "online", "--name", "a.example", "--key-out",
+                     self.path("k"), "--cert-out", self.path("c"))
+        s = Server(directory=self.path("server"))
+        os.mkdir(s.dir)
+        s.init(attestation=False)
+        done = run(program("testudo"), "ca", "status", f"--config={s.ini}",
+                   f"--ca-dir={self.path('online')}")
+        self.assertIn("do now   testudo ca rotate", done.stdout)
+        s.own = False
+        s.settings["ca-dir"] = self.path("online")
+        with open(s.ini, encoding="utf-8") as f:
+            text = f.read()
+        write(s.ini, re.sub(r"(?m)^dir = .*ca$", f"dir = {self.path('online')}",
+                            text).encode())
+        s.start()
+        self.assertIn("signer.issuer_ends", s.tail(1000))
+        s.stop()
 
     def test_requests_that_the_root_does_not_sign(self):
         self.signer("init", "offline", "--root-only")
