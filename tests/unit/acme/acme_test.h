@@ -47,7 +47,8 @@ struct signer_client {
 
 void signer_client_certs(struct signer_client *c, struct signer_certs *ret)
 {
-    *ret = (struct signer_certs){cert_ref(c->root), {cert_ref(c->issuing)}, 1};
+    *ret =
+        (struct signer_certs){.root = cert_ref(c->root), .issuing = {cert_ref(c->issuing)}, .n = 1};
 }
 
 void signer_certs_free(struct signer_certs *c)

@@ -252,7 +252,7 @@ static void test_checkpoints_tampered_with(void **state)
 static void test_public_key_kept_elsewhere(void **state)
 {
     struct audit *t = *state;
-    char out[2000], pub[150], kept[150], other[150];
+    char out[2000], pub[170], kept[150], other[150];
     snprintf(pub, sizeof pub, "%s/audit.pub", t->f.ca_dir);
     snprintf(kept, sizeof kept, "%s/kept.pub", t->f.dir);
     snprintf(other, sizeof other, "%s/other", t->f.dir);

@@ -212,7 +212,8 @@ static void test_two_nodes(void **state)
     arena_auto a;
     arena_init(&a, 1 << 24);
     struct ca *node = NULL;
-    struct ca_conf conf = {f->store, f->client, &clock_system, &rng_system};
+    struct ca_conf conf = {
+        .store = f->store, .signer = f->client, .clock = &clock_system, .rng = &rng_system};
     assert_ok(ca_open(&conf, &node, &ei));
     struct ca_record r = add_cert(f, "NODE1", &a);
     change(f, r.serial, CA_ACT_REVOKE);

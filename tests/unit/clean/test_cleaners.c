@@ -117,7 +117,7 @@ static const struct {
 enum { INSERT, KEEP, ENDLESS, LEFT, KINDS };
 #define CLEANERS_MAX 32
 static struct store_stmt stmts[NSPECS * KINDS], wipes[CLEANERS_MAX];
-static char wipe_sql[CLEANERS_MAX][64], wipe_names[CLEANERS_MAX][16];
+static char wipe_sql[CLEANERS_MAX][64], wipe_names[CLEANERS_MAX][32];
 static char names[NSPECS * KINDS][40];
 static struct store_stmt tables = {
     "test.tables", "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", "", "t"};
@@ -198,8 +198,9 @@ static int setup(void **state)
     clock_fixed_init(&fx.clock, NOW);
     arena_auto a;
     arena_init(&a, 1 << 20);
-    char *const flags[] = {"--server-public-url=https://a", "--server-device-url=https://a",
-                           "--server-status-url=http://a"};
+    char public[] = "--server-public-url=https://a", device[] = "--server-device-url=https://a",
+         status[] = "--server-status-url=http://a";
+    char *const flags[] = {public, device, status};
     assert_int_equal(settings_load(NULL, NULL, 3, flags, &a, &fx.settings, NULL), TD_OK);
     open_store();
     return 0;
