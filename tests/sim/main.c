@@ -1,5 +1,6 @@
 /* testudo-sim: simulated iPhones and Macs, with a fake of Apple's attestation PKI. */
 #include "mdm/base/clock.h"
+#include "mdm/wire/plist.h"
 #include "tests/sim/bench.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/fleet.h"
@@ -106,5 +107,6 @@ int main(int argc, char **argv)
         opts_help(c->opts, stdout);
         return 0;
     }
+    plist_init();
     return run(c, argc - 2, argv + 2);
 }

@@ -85,20 +85,21 @@ static void open_all(struct world *w)
     struct span der;
     assert_int_equal(b64_dec(&f->a, span_str(vector_cert), &der), TD_OK);
     assert_int_equal(cert_parse(der, &w->root, NULL), TD_OK);
-    const struct enroll_conf ec = {.store = w->store,
-                                   .clock = &f->clock.clock,
-                                   .rng = &rng_system,
-                                   .root = w->root,
-                                   .public_url = "https://mdm.example.com:8443",
-                                   .device_url = "https://mdm.example.com:8444",
-                                   .organization = "Example",
-                                   .identifier = "com.example.enrollment",
-                                   .topic = FX_TOPIC,
-                                   .cert_profile = "management",
-                                   .key_size = 256,
-                                   .invitation_ttl = 3600,
-                                   .client_id_ttl = 600,
-                                   .ops = {w, w_listed, w_client_id, w_sign}};
+    const struct enroll_conf ec = {
+        .store = w->store,
+        .clock = &f->clock.clock,
+        .rng = &rng_system,
+        .root = w->root,
+        .public_url = "https://mdm.example.com:8443",
+        .device_url = "https://mdm.example.com:8444",
+        .organization = "Example",
+        .identifier = "com.example.enrollment",
+        .topic = FX_TOPIC,
+        .cert_profile = "management",
+        .key_size = 256,
+        .invitation_ttl = 3600,
+        .client_id_ttl = 600,
+        .ops = {.ctx = w, .device_listed = w_listed, .client_id_add = w_client_id, .sign = w_sign}};
     assert_int_equal(enroll_open(&ec, &w->enroll, NULL), TD_OK);
     assert_int_equal(attest_roots_new(NULL, 0, &w->roots, NULL), TD_OK);
     w->api = (struct api){.store = w->store,

@@ -163,7 +163,7 @@ static struct span extension(struct world *w, const char *oid, int flag, struct 
 static size_t locate(const struct tbs *t, const char *oid, int *ret_flag, struct span *ret_value)
 {
     for (size_t i = 0; i < t->n; i++) {
-        struct span in = t->ext[i], e, o, flag;
+        struct span in = t->ext[i], e, o = {NULL, 0}, flag;
         assert_true(der_get(&in, DER_SEQUENCE, &e) && der_get(&e, DER_OID, &o));
         if (!span_eq_str(o, oid))
             continue;
