@@ -35,13 +35,14 @@ static void read_pid(int fd, char *out, size_t n)
         snprintf(out, n, "?");
 }
 
-/* For whoever comes later and finds the lock taken; of no other use. */
+/* For whoever comes later and finds the lock taken; of no other use, so that a full disk is no
+ * failure: read_pid then finds no number. */
 static void write_pid(int fd)
 {
-    char text[32];
-    int n = snprintf(text, sizeof text, "%lld\n", (long long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
-        (void)ftruncate(fd, 0);
+    char text[32] = {0};
+    snprintf(text, sizeof text, "%lld\n", (long long)getpid());
+    ssize_t put = ftruncate(fd, 0) == 0 ? pwrite(fd, text, strlen(text), 0) : 0;
+    (void)put;
 }
 
 static enum td_err refuse(int fd, int byte, const char *path, enum store_use use,
