@@ -63,7 +63,7 @@ static void pgx_close(struct engine *e)
  * than Testudo made its schema. */
 static enum td_err check_ours(struct conn *c, struct errinfo *ei)
 {
-    int64_t ours = 0, tables = 0, utf8 = 0;
+    int64_t tables = 0, utf8 = 0;
     if (PQserverVersion(c->pg) < SERVER_MIN)
         return err_set(ei, TD_STATE, "PostgreSQL is older than 15");
     TD_TRY(pg_int(c,
@@ -72,13 +72,13 @@ static enum td_err check_ours(struct conn *c, struct errinfo *ei)
                   &utf8, ei));
     if (!utf8)
         return err_set(ei, TD_STATE, "the encoding of the database is not UTF8");
-    TD_TRY(pg_int(c, "SELECT count(*) FROM pg_class WHERE oid = to_regclass('schema_migrations')",
-                  &ours, ei));
+    /* one question: between two another node may have made the first tables */
     TD_TRY(pg_int(c,
                   "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = "
-                  "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())",
+                  "(SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND "
+                  "to_regclass('schema_migrations') IS NULL",
                   &tables, ei));
-    if (!ours && tables)
+    if (tables)
         return err_set(ei, TD_STATE, "the database has tables of another program");
     return TD_OK;
 }

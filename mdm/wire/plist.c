@@ -6,6 +6,7 @@
 #undef plist_type
 
 #include "mdm/base/limits.h"
+#include "mdm/base/utf8.h"
 #include "mdm/wire/plist_guard.h"
 #include "mdm/wire/plist_node.h"
 #include "mdm/wire/xml_build.h"
@@ -60,6 +61,18 @@ struct load {
 
 static enum td_err convert(plist_t node, struct load *l, struct plist **ret);
 
+/* Whether a key says in XML what it says here: there two keys that differ in characters which XML
+ * has not (XML 1.0 section 2.2) would be one. */
+static bool key_plain(struct span key)
+{
+    static const char none[] = "\xef\xbf"; /* of U+FFFE and U+FFFF, and of many others */
+    for (size_t i = 0; i < key.n; i++)
+        if (key.p[i] < ' ' ||
+            (key.n - i > 2 && memcmp(key.p + i, none, 2) == 0 && key.p[i + 2] >= 0xbe))
+            return false;
+    return utf8_valid(key);
+}
+
 static enum td_err convert_dict(plist_t node, struct plist *p, struct load *l)
 {
     iter_auto it = NULL;
@@ -73,6 +86,8 @@ static enum td_err convert_dict(plist_t node, struct plist *p, struct load *l)
             return plist_node_unique(p, l->ei);
         l->nodes++;
         struct plist text = {.arena = l->a};
+        if (!key_plain(span_str(key ? key : "")))
+            return err_reason(l->ei, TD_PARSE, "plist-key", "key with characters of no text");
         TD_TRY(plist_node_text(&text, span_str(key ? key : "")));
         TD_TRY(convert(value, l, &child));
         TD_TRY(plist_node_add(p, (const char *)text.bytes, child));

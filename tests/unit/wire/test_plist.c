@@ -356,6 +356,15 @@ static void binary(void **state)
     assert_int_equal(plist_type(plist_get(d, "u")), PLIST_T_OTHER);
     json_is(d, "{\"s\":\"\xc3\xa9\",\"n\":\"a b\",\"u\":5,"
                "\"d\":\"2004-11-08T19:26:56Z\",\"r\":null}");
+    /* a key of characters that XML has not, where two of them would be one */
+    uint8_t bent[sizeof doc];
+    memcpy(bent, doc, sizeof doc);
+    static const uint8_t bad[] = {0x06, 0x1f, '\r'}; /* beyond ASCII is the guard's */
+    for (size_t i = 0; i < sizeof bad; i++) {
+        bent[20] = bad[i];
+        assert_int_equal(plist_parse(span_of(bent, sizeof doc - 1), &arena, &d, &ei), TD_PARSE);
+        assert_string_equal(ei.reason, "plist-key");
+    }
 }
 
 /* The largest dict that the guard lets through is parsed in linear time and memory. */
