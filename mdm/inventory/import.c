@@ -144,7 +144,7 @@ enum td_err inv_rows_parse(struct span csv, struct inv_rows *ret, size_t *ret_li
                            struct errinfo *ei)
 {
     *ret = (struct inv_rows){0};
-    arena_init(&ret->arena, csv.n + 1);
+    arena_init(&ret->arena, 8 * csv.n + 64); /* a field of four bytes may take sixteen */
     *ret_line = 0;
     if (csv.n > LIMIT_BODY_CSV)
         return err_reason(ei, TD_LIMIT, "csv", "a file of more than %d bytes", LIMIT_BODY_CSV);

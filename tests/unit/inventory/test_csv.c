@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "mdm/base/buf.h"
 #include "mdm/base/limits.h"
 #include "mdm/inventory/csv.h"
 #include "mdm/inventory/import.h"
@@ -157,6 +158,22 @@ static struct span file_of(size_t n)
     return span_of(p, at);
 }
 
+/* Short fields with a doubled quote each: the largest that the copies get beside the file. */
+static void test_many_quotes(void **state)
+{
+    (void)state;
+    buf_auto b;
+    buf_init(&b, 1 << 20);
+    buf_str(&b, "serial,name,owner\n");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&b, "S%d,\"\"\"\",\"\"\"\"\n", i);
+    struct inv_rows r;
+    size_t line;
+    assert_int_equal(inv_rows_parse(buf_view(&b), &r, &line, NULL), TD_OK);
+    assert_int_equal(r.n, 5000);
+    inv_rows_free(&r);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -195,9 +212,8 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_records), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_columns), cmocka_unit_test(test_many_quotes),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
