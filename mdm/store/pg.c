@@ -15,7 +15,7 @@
 #define SQL_MAX ((size_t)64 * 1024)
 #define SCRIPT_MAX ((size_t)1 << 20)
 
-/* RFC-less: the type OIDs of pg_type.dat, fixed for ever. */
+/* Types by their OID (pg_type.dat): fixed for ever. */
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25 };
 
 /* --- connections ----------------------------------------------------------------------------- */
