@@ -72,16 +72,13 @@ static enum td_err write_all(int fd, struct span data)
     return TD_OK;
 }
 
-/* A name exists durably only when its directory was synced too. */
-static enum td_err sync_dir(const char *path, const char *base)
+enum td_err fs_sync_dir_of(const char *path, struct errinfo *ei)
 {
     char dir[PATH_MAX];
-    if (base == path)
-        snprintf(dir, sizeof dir, ".");
-    else
-        snprintf(dir, sizeof dir, "%.*s", (int)(base - path), path);
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
     fd_auto fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 && fsync(fd) == 0 ? TD_OK : TD_IO;
+    return fd >= 0 && fsync(fd) == 0 ? TD_OK : err_sys(ei, TD_IO, errno, "%.120s", dir);
 }
 
 static enum td_err write_temp(const char *temp, struct span data, unsigned mode)
@@ -122,7 +119,7 @@ enum td_err fs_write(const char *path, struct span data, unsigned mode, bool rep
         unlink(temp);
     }
     if (e == TD_OK) {
-        e = sync_dir(path, base);
+        e = fs_sync_dir_of(path, NULL);
         sys = errno;
     } else {
         unlink(temp);

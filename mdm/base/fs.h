@@ -12,6 +12,9 @@ enum td_err fs_read(const char *path, size_t max, struct buf *ret, struct errinf
 enum td_err fs_write(const char *path, struct span data, unsigned mode, bool replace,
                      struct errinfo *ei);
 
+/* Syncs the directory of a file: only then its name, or its new name, is durable. */
+TD_NODISCARD enum td_err fs_sync_dir_of(const char *path, struct errinfo *ei);
+
 /* Makes a directory (parents must exist); an existing directory is fine. */
 enum td_err fs_mkdir(const char *path, unsigned mode, struct errinfo *ei);
 

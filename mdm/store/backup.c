@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mdm/base/fs.h"
 #include "mdm/base/hex.h"
 #include "mdm/base/rng.h"
 #include "mdm/store/lock.h"
@@ -36,19 +37,6 @@ static enum td_err conf_of(const struct store_conf *like, const char *file, char
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
-
-static enum td_err sync_dir_of(const char *path, struct errinfo *ei)
-{
-    char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : fsync(fd);
-    int sys = errno;
-    if (fd >= 0)
-        close(fd);
-    return rc == 0 ? TD_OK : err_sys(ei, TD_IO, sys, "%s", dir);
-}
 
 /* An empty file beside `path`, ours alone. */
 static enum td_err make_temp(const char *path, char out[PATH_MAX], struct errinfo *ei)
@@ -89,7 +77,7 @@ static enum td_err name_temp(const char *temp, const char *path, bool replace, s
     }
     if (!replace)
         (void)unlink(temp);
-    return sync_dir_of(path, ei);
+    return fs_sync_dir_of(path, ei);
 }
 
 /* --- looking at a file ----------------------------------------------------------------------- */
@@ -271,7 +259,7 @@ static enum td_err keep_old(const struct store_conf *conf, const char *path, str
         TD_TRY(move_log(path, kept, "-journal", ei));
     }
     *ret_kept = kept;
-    return sync_dir_of(path, ei);
+    return fs_sync_dir_of(path, ei);
 }
 
 /* Root may restore for a server that is not root. */

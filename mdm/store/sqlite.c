@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mdm/base/fs.h"
 #include "mdm/store/lock.h"
 #include "mdm/store/store_int.h"
 
@@ -136,19 +137,6 @@ static void sq_close(struct engine *e)
     free(e);
 }
 
-static enum td_err sync_dir_of(const char *path, struct errinfo *ei)
-{
-    char dir[PATH_SIZE];
-    const char *slash = strrchr(path, '/');
-    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : fsync(fd);
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    return rc == 0 ? TD_OK : err_sys(ei, TD_IO, err, "%s", dir);
-}
-
 /* An empty file, ours alone, whose name is durable. The library gives its WAL the same mode. */
 static enum td_err create_file(const char *path, struct errinfo *ei)
 {
@@ -160,7 +148,7 @@ static enum td_err create_file(const char *path, struct errinfo *ei)
     close(fd);
     if (rc != 0)
         return err_sys(ei, TD_IO, err, "%s", path);
-    return sync_dir_of(path, ei);
+    return fs_sync_dir_of(path, ei);
 }
 
 /* Whether the file may be used: TD_STATE when something else than Testudo wrote it. */
