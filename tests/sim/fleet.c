@@ -109,7 +109,8 @@ static enum td_err enroll_once(struct run *r, struct device *d, struct api *api,
 }
 
 /* Apple's clients do not repeat a request of an enrolment that got no answer: whoever holds the
- * device begins anew, with another invitation. With --retry that is done here. */
+ * device begins anew, with another invitation. With --retry that is done here, also behind a stop
+ * of the run: what was begun ends well or in its own time. */
 static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
                                struct refusal *why, struct errinfo *ei)
 {
@@ -117,8 +118,9 @@ static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
     for (;;) {
         enum td_err e = enroll_once(r, d, api, why, ei);
         if (!r->o->retry || e == TD_OK || !http_try_again(e, why->status) ||
-            stats_now_us() > until || !pool_sleep(AGAIN_US))
+            stats_now_us() > until)
             return e;
+        pool_pause(AGAIN_US);
         atomic_fetch_add(&r->again, 1);
         *why = (struct refusal){0};
         *ei = (struct errinfo){0};

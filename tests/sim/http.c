@@ -204,8 +204,9 @@ enum td_err http_do(struct http_client *c, const struct http_req *req, struct ht
     uint64_t until = stats_now_us() + (uint64_t)c->retry_ms * 1000, nap = NAP_MIN_US;
     for (;;) {
         enum td_err e = attempt(c, req, &u, buf_view(&b), ret, ei);
-        if (!http_try_again(e, ret->status) || stats_now_us() + nap > until || !pool_sleep(nap))
+        if (!http_try_again(e, ret->status) || stats_now_us() + nap > until)
             return e;
+        pool_pause(nap);
         httpread_free(ret);
         nap = nap * 2 < NAP_MAX_US ? nap * 2 : NAP_MAX_US;
         c->retries++;

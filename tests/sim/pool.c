@@ -31,6 +31,12 @@ void pool_signals(void)
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
+static void nap(uint64_t us)
+{
+    struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+    nanosleep(&ts, NULL);
+}
+
 bool pool_sleep(uint64_t us)
 {
     uint64_t end = stats_now_us() + us;
@@ -38,11 +44,16 @@ bool pool_sleep(uint64_t us)
         uint64_t now = stats_now_us();
         if (now >= end)
             return true;
-        uint64_t left = end - now < NAP_US ? end - now : NAP_US;
-        struct timespec ts = {0, (long)left * 1000};
-        nanosleep(&ts, NULL);
+        nap(end - now < NAP_US ? end - now : NAP_US);
     }
     return false;
+}
+
+void pool_pause(uint64_t us)
+{
+    uint64_t end = stats_now_us() + us;
+    for (uint64_t now = stats_now_us(); now < end; now = stats_now_us())
+        nap(end - now);
 }
 
 struct worker {

@@ -36,4 +36,7 @@ enum td_err pool_run(struct pool *p, struct errinfo *ei);
 /* Sleeps, at most `us`, until the stop flag is set. False when it is. */
 bool pool_sleep(uint64_t us);
 
+/* Sleeps that long, whatever the stop flag says: between two tries of something that was begun. */
+void pool_pause(uint64_t us);
+
 #endif
