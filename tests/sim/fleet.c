@@ -117,8 +117,7 @@ static enum td_err enroll_item(struct run *r, struct device *d, struct api *api,
     uint64_t until = stats_now_us() + (uint64_t)r->o->retry * 1000000;
     for (;;) {
         enum td_err e = enroll_once(r, d, api, why, ei);
-        if (!r->o->retry || e == TD_OK || !http_try_again(e, why->status) ||
-            stats_now_us() > until)
+        if (!r->o->retry || e == TD_OK || !http_try_again(e, why->status) || stats_now_us() > until)
             return e;
         pool_pause(AGAIN_US);
         atomic_fetch_add(&r->again, 1);
