@@ -15,7 +15,8 @@
 static enum td_err check(const struct acme_conf *c, struct errinfo *ei)
 {
     size_t n = c->base_url ? strlen(c->base_url) : 0;
-    if (!c->store || !c->ca || !c->roots || !c->clock || !c->rng || !c->ops.device_listed)
+    if (!c->store || !c->ca || !c->roots || !c->clock || !c->rng || !c->seal ||
+        !c->ops.device_listed)
         return err_set(ei, TD_INVAL, "acme: a part of the configuration is missing");
     if (n == 0 || c->base_url[n - 1] == '/' || strpbrk(c->base_url, "%\" <>"))
         return err_set(ei, TD_INVAL, "acme: the base URL is empty or malformed");

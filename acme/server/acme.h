@@ -6,6 +6,7 @@
 #include "acme/attest/attest.h"
 #include "acme/ca/ca.h"
 #include "mdm/base/route.h"
+#include "mdm/store/sealed.h"
 #include "mdm/store/sweep.h"
 
 struct acme;
@@ -53,6 +54,7 @@ struct acme_conf {
     const struct attest_roots *roots;
     const struct clock *clock;
     struct rng *rng;
+    const struct seal *seal; /* opens the keys for external account binding */
     const char *base_url; /* "https://mdm.example.com:8443", no final slash: JWS urls are compared
                              with this, never with Host */
     int64_t order_ttl, nonce_ttl; /* seconds; nonce at least 600 */
@@ -66,6 +68,9 @@ struct acme_conf {
 };
 
 extern const struct store_stmts acme_stmts;
+
+/* The secrets of keys for external account binding. */
+extern const struct sealed_column acme_eab_column;
 
 TD_NODISCARD enum td_err acme_open(const struct acme_conf *conf, struct acme **ret,
                                    struct errinfo *ei);

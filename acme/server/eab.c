@@ -11,12 +11,20 @@ struct key_row {
     const struct acme_call *c;
     const char *id;
     const char *profile;
-    uint8_t secret[ACME_EAB_SECRET];
+    struct span sealed;
 };
 
-static void key_row_wipe(struct key_row *k)
+#define PURPOSE "eab"
+
+const struct sealed_column acme_eab_column = {PURPOSE, ACME_EAB_SECRET, ACME_SQL(EAB_PAGE),
+                                              ACME_SQL(EAB_SEAL)};
+
+enum td_err acme_eab_seal(const struct seal *seal, const char *id,
+                          const uint8_t secret[static ACME_EAB_SECRET], struct rng *rng,
+                          struct arena *a, struct span *ret, struct errinfo *ei)
 {
-    explicit_bzero(k->secret, sizeof k->secret);
+    const struct seal_place at = {PURPOSE, span_str(id)};
+    return seal_wrap(seal, &at, span_of(secret, ACME_EAB_SECRET), rng, a, ret, ei);
 }
 
 static enum td_err refuse(struct errinfo *ei, const char *reason, const char *what)
@@ -56,14 +64,10 @@ static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
     TD_TRY(key_get(tx, k->id, &row, ei));
     enum td_err e = judge(&row, k->c->now, ei);
     if (e == TD_OK) {
-        struct span s = cur_span(&row, SECRET);
         k->profile = cur_dup(&row, PROFILE, k->c->arena);
-        if (!k->profile)
+        k->sealed = cur_span_dup(&row, SECRET, k->c->arena);
+        if (!k->profile || !k->sealed.p)
             e = err_set(ei, TD_NOMEM, "request");
-        else if (s.n != sizeof k->secret)
-            e = err_set(ei, TD_DB, "a key for external account binding is damaged");
-        else
-            memcpy(k->secret, s.p, sizeof k->secret);
     }
     cur_end(&row);
     return e;
@@ -89,7 +93,10 @@ static enum td_err check_payload(const struct acme_call *c, const struct jws *j,
 static enum td_err check_mac(const struct key_row *k, const struct jws *j, struct errinfo *ei)
 {
     uint8_t mac[SHA256_SIZE];
-    TD_TRY(mac_hmac_sha256(SPAN_ARR(k->secret), j->signed_bytes, mac, ei));
+    secret_auto secret = {NULL, 0};
+    const struct seal_place at = {PURPOSE, span_str(k->id)};
+    TD_TRY(seal_open(k->c->acme->conf.seal, &at, k->sealed, &secret, ei));
+    TD_TRY(mac_hmac_sha256(span_of(secret.p, secret.n), j->signed_bytes, mac, ei));
     if (!secret_eq(SPAN_ARR(mac), j->signature))
         return refuse(ei, "eab-mac", "the external account binding's MAC does not hold");
     return TD_OK;
@@ -99,7 +106,7 @@ enum td_err acme_eab_verify(const struct acme_call *c, const struct json *bindin
                             struct acme_eab *ret, struct errinfo *ei)
 {
     struct jws j;
-    __attribute__((cleanup(key_row_wipe))) struct key_row k = {.c = c};
+    struct key_row k = {.c = c};
     struct span wanted = c->req->params[0];
     TD_TRY(jws_parse_json(binding, JWS_BINDING, c->arena, &j, ei));
     if (strcmp(j.url, c->jws.url) != 0)

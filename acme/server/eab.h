@@ -1,15 +1,21 @@
 /* External account binding (RFC 8555 section 7.3.4): keys that an administrator hands out, each for
  * one account.
  *
- * The MAC needs the secret itself, so no hash will do. It lies in the database from the making of
- * the key until it binds an account, and no longer: binding and revoking erase it, and an expired
- * key is deleted. */
+ * The MAC needs the secret itself, so no hash will do. It lies sealed in the database from the
+ * making of the key until it binds an account, and no longer: binding and revoking erase it, and an
+ * expired key is deleted. */
 #ifndef TD_ACME_SERVER_EAB_H
 #define TD_ACME_SERVER_EAB_H
 
 #include "acme/server/server_int.h"
 
 #define ACME_EAB_SECRET 32 /* bytes */
+
+/* Seals a new key's secret for its row; *ret lives in the arena. */
+TD_NODISCARD enum td_err acme_eab_seal(const struct seal *seal, const char *id,
+                                       const uint8_t secret[static ACME_EAB_SECRET],
+                                       struct rng *rng, struct arena *a, struct span *ret,
+                                       struct errinfo *ei);
 
 /* A binding whose MAC was verified. */
 struct acme_eab {

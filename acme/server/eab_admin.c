@@ -3,11 +3,11 @@
 #include "acme/server/stmts.h"
 #include "mdm/store/audit.h"
 
-enum td_err acme_eab_add(struct tx *tx, const struct acme_eab_key *k, struct span secret,
+enum td_err acme_eab_add(struct tx *tx, const struct acme_eab_key *k, struct span sealed,
                          const char *actor, struct errinfo *ei)
 {
     TD_TRY(tx_exec(tx, ACME_SQL(EAB_ADD),
-                   SV_LIST(SV_TEXT(k->id), SV_TEXT(k->name), SV_TEXT(k->profile), SV_BLOB(secret),
+                   SV_LIST(SV_TEXT(k->id), SV_TEXT(k->name), SV_TEXT(k->profile), SV_BLOB(sealed),
                            SV_INT(k->created_at), SV_INT(k->expires_at), SV_INT(k->expires_at)),
                    NULL, ei));
     return audit_add(tx, k->created_at, k->id, actor, "eab.create", k->id, k->name, ei);

@@ -12,10 +12,10 @@ struct acme_eab_key {
     int64_t created_at, expires_at, bound_at, revoked_at; /* the last two 0 when not */
 };
 
-/* Makes a key: id (22 characters) and secret (32 bytes) come from the caller, drawn before the
- * transaction; the caller wipes the secret. Writes the audit trail. */
+/* Makes a key: id (22 characters) and secret come from the caller, drawn and sealed (acme_eab_seal)
+ * before the transaction. Writes the audit trail. */
 TD_NODISCARD enum td_err acme_eab_add(struct tx *tx, const struct acme_eab_key *k,
-                                      struct span secret, const char *actor, struct errinfo *ei);
+                                      struct span sealed, const char *actor, struct errinfo *ei);
 
 /* By id, behind `after` ("" for the first), at most `max`. */
 TD_NODISCARD enum td_err acme_eab_list(struct tx *tx, const char *after, size_t max,

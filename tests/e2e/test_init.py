@@ -19,7 +19,7 @@ class Init(unittest.TestCase):
         s = self.server.init(attestation=False)
         database = [] if s.database_name else ["testudo.db"]
         for name in ("ca/root.key", "ca/issuing.key", "tls/server.key", "testudo.ini",
-                     "admin.token", *database):
+                     "seal.key", "admin.token", *database):
             mode = stat.S_IMODE(os.stat(os.path.join(s.dir, name)).st_mode)
             self.assertEqual(mode, 0o600, name)
         self.assertRegex(s.token, r"^td_[A-Za-z0-9_-]{43}$")

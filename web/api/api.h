@@ -13,6 +13,7 @@ struct api {
     struct store *store;
     const struct clock *clock;
     struct rng *rng;
+    const struct seal *seal;
     struct inventory *inventory;
     struct core *core;
     struct ca *ca;

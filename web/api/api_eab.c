@@ -12,6 +12,7 @@ struct add {
     struct acme_eab_key key;
     const char *actor;
     uint8_t secret[ACME_EAB_SECRET];
+    struct span sealed;
 };
 
 static void add_wipe(struct add *j)
@@ -22,7 +23,7 @@ static void add_wipe(struct add *j)
 static enum td_err add_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct add *j = ctx;
-    return acme_eab_add(tx, &j->key, SPAN_ARR(j->secret), j->actor, ei);
+    return acme_eab_add(tx, &j->key, j->sealed, j->actor, ei);
 }
 
 static void write_key(struct json_w *w, const struct acme_eab_key *k)
@@ -73,6 +74,7 @@ API_HANDLER(eab_add)
         return TD_NOMEM;
     rng_id(api->rng, id);
     rng_fill(api->rng, j.secret, sizeof j.secret);
+    TD_TRY(acme_eab_seal(api->seal, id, j.secret, api->rng, req->arena, &j.sealed, ei));
     j.key.created_at = now;
     j.key.expires_at = now + ttl;
     TD_TRY(store_write(api->store, add_job, &j, ei));

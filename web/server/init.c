@@ -7,6 +7,7 @@
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
+#include "mdm/store/sealed.h"
 #include "web/auth/token.h"
 #include "web/server/child.h"
 #include "web/server/server.h"
@@ -120,14 +121,19 @@ static enum td_err count_tokens(struct tx *tx, void *ctx, struct errinfo *ei)
     return token_count(tx, ctx, ei);
 }
 
-/* The first administrator's token, printed once, unless there is one already. */
-static enum td_err first_token(const struct settings *s, const char *file, struct errinfo *ei)
+/* The key that seals secrets, and the first administrator's token, printed once: each unless there
+ * is one already. */
+static enum td_err seal_key_and_token(const struct settings *s, const char *file,
+                                      struct errinfo *ei)
 {
     struct store *store;
     int64_t n = 0;
     char id[RNG_ID_SIZE], text[TOKEN_TEXT_SIZE] = "";
+    seal_auto *seal = NULL;
     TD_TRY(server_open_store(s, STORE_SHARED, &store, ei));
-    enum td_err e = store_read(store, count_tokens, &n, ei);
+    enum td_err e = sealed_open(store, s->store_seal_key, &clock_system, &seal, ei);
+    if (e == TD_OK)
+        e = store_read(store, count_tokens, &n, ei);
     if (e == TD_OK && n == 0)
         e = token_create(store, &clock_system, &rng_system, "first administrator", "admin", 0,
                          "testudo init", id, text, ei);
@@ -220,7 +226,8 @@ static enum td_err init_all(int argc, char **argv, char *const *env, struct erri
     }
     if (!fs_exists(s.tls_cert) && !fs_exists(s.tls_key))
         TD_TRY(make_tls(&s, signer, s.tls_cert, s.tls_key, &a, ei));
-    TD_TRY(first_token(&s, o.token_file, ei));
+    TD_TRY(seal_key_and_token(&s, o.token_file, ei));
+    printf("seal key       %s (keep it with your backups)\n", s.store_seal_key);
     printf("root           %s/root.crt\nstart          testudo serve --config=%s\n", s.ca_dir, ini);
     return TD_OK;
 }

@@ -19,6 +19,7 @@
 #include "web/server/bind_profiles.h"
 #include "web/server/clean.h"
 #include "web/server/renew.h"
+#include "web/server/secrets.h"
 #include "web/server/status.h"
 
 #define PEM_MAX 65536
@@ -28,6 +29,7 @@ struct server {
     struct settings conf;
     struct signer_client *signer;
     struct store *store;
+    struct seal *seal;
     struct ca_profiles *profiles;
     struct ca *ca;
     struct trust *trust;
@@ -51,10 +53,10 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts,  &attempt_stmts,   &core_stmts,       &inventory_stmts,
-    &enroll_stmts, &ca_stmts,        &acme_stmts,       &token_stmts,
-    &api_stmts,    &client_id_stmts, &ca_clean_stmts,   &ca_revoke_stmts,
-    &ca_crl_stmts, &ca_policy_stmts, &ca_renewal_stmts, &ca_live_stmts,
+    &audit_stmts,    &attempt_stmts,   &core_stmts,   &inventory_stmts, &enroll_stmts,
+    &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,       &client_id_stmts,
+    &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts, &ca_renewal_stmts,
+    &ca_live_stmts,  &sealed_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -142,6 +144,7 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
         .roots = s->roots,
         .clock = &clock_system,
         .rng = &rng_system,
+        .seal = s->seal,
         .base_url = s->conf.public_url,
         .order_ttl = s->conf.acme_order_ttl,
         .nonce_ttl = s->conf.acme_nonce_ttl,
@@ -285,6 +288,7 @@ static void fill_views(struct server *s)
         .store = s->store,
         .clock = &clock_system,
         .rng = &rng_system,
+        .seal = s->seal,
         .inventory = &s->inventory,
         .core = s->core,
         .ca = s->ca,
@@ -314,6 +318,8 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(bind_identity_load(&s->identity, &s->conf, ei));
     TD_TRY(load_roots(s, ei));
     TD_TRY(server_open_store(&s->conf, STORE_SERVE, &s->store, ei));
+    TD_TRY(sealed_open(s->store, s->conf.store_seal_key, &clock_system, &s->seal, ei));
+    TD_TRY(secrets_renew(s->store, s->seal, ei));
     TD_TRY(open_ca(s, ei));
     TD_TRY(open_acme(s, ei));
     TD_TRY(open_core(s, ei));
@@ -393,6 +399,7 @@ void server_stop(struct server *s)
     ca_close(s->ca);
     ca_profiles_close(s->profiles);
     store_close(s->store);
+    seal_free(s->seal);
     signer_client_stop(s->signer);
     trust_free(s->trust);
     attest_roots_free(s->roots);

@@ -64,6 +64,9 @@ static const struct conf_key keys[] = {
      "sqlite:/path or postgres://user@host1,host2/database (libpq); empty = "
      "sqlite:DATA_DIR/testudo.db",
      false},
+    STR("store", "seal_key", store_seal_key, "",
+        "file with the keys that seal secrets in the database, the same on every node; empty = "
+        "DATA_DIR/seal.key"),
     NUM("store", "readers", CONF_INT, store_readers, "8", 1, 256, "reading connections"),
     NUM("store", "writers", CONF_INT, store_writers, "0", 0, 16,
         "writing connections to PostgreSQL; 0 = 4. SQLite has one"),
@@ -189,6 +192,7 @@ enum td_err settings_load(const char *file, char *const *env, int nflags, char *
     TD_TRY(crl_export_check(s.ca_crl_export, s.ca_crl_hook, ei));
     TD_TRY(attest_formats_parse(s.acme_formats, &s.acme_formats_off, ei));
     TD_TRY(derive(&s.store_url, a, "sqlite:", s.data_dir, "/testudo.db"));
+    TD_TRY(derive(&s.store_seal_key, a, "", s.data_dir, "/seal.key"));
     TD_TRY(derive(&s.ca_dir, a, "", s.data_dir, "/ca"));
     TD_TRY(derive(&s.tls_cert, a, "", s.data_dir, "/tls/server.crt"));
     TD_TRY(derive(&s.tls_key, a, "", s.data_dir, "/tls/server.key"));

@@ -124,6 +124,7 @@ struct world {
     char dir[64], db[TEST_URL_SIZE];
     struct clock_fixed clock;
     struct store *store;
+    struct seal *seal;
     struct signer_client signer;
     struct ca *ca;
     struct fake_pki pki, foreign;
@@ -162,6 +163,7 @@ static inline struct acme_conf world_conf(struct world *w)
                               .roots = w->roots,
                               .clock = &w->clock.clock,
                               .rng = &rng_system,
+                              .seal = w->seal,
                               .base_url = BASE,
                               .order_ttl = 3600,
                               .nonce_ttl = 600,
@@ -201,6 +203,7 @@ static inline int world_setup(void **state)
         fprintf(stderr, "store: %s\n", ei.msg);
         return -1;
     }
+    assert_ok(seal_parse(SPAN_LIT("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), &w->seal, NULL));
     world_ca(w);
     w->pki = fake_pki_new("Fake Attestation Root CA");
     w->foreign = fake_pki_new("Fake Attestation Root CA");
@@ -221,6 +224,7 @@ static inline int world_teardown(void **state)
     attest_roots_free(w->roots);
     ca_close(w->ca);
     store_close(w->store);
+    seal_free(w->seal);
     cert_free(w->signer.root);
     cert_free(w->signer.issuing);
     key_free(w->signer.key);

@@ -255,6 +255,9 @@ static void restart(void **state)
     conf.idle_accounts = 0;
     assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
     conf.idle_accounts = 1;
+    conf.seal = NULL;
+    assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
+    conf.idle_accounts = 1;
     conf.keep_issued = 0;
     assert_int_equal(acme_open(&conf, &none, NULL), TD_INVAL);
     conf.keep_issued = 1;

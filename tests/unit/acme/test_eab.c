@@ -42,6 +42,7 @@ static int lab_teardown(void **state)
 struct eab_key {
     char id[RNG_ID_SIZE];
     uint8_t secret[ACME_EAB_SECRET];
+    struct span sealed;
     const char *profile;
     int64_t now;
 };
@@ -54,7 +55,7 @@ static enum td_err add_job(struct tx *tx, void *ctx, struct errinfo *ei)
                                .profile = k->profile,
                                .created_at = FAKE_NOW,
                                .expires_at = FAKE_NOW + 600};
-    return acme_eab_add(tx, &row, SPAN_ARR(k->secret), "token:test", ei);
+    return acme_eab_add(tx, &row, k->sealed, "token:test", ei);
 }
 
 static struct eab_key add_key(struct world *w, const char *profile)
@@ -62,6 +63,9 @@ static struct eab_key add_key(struct world *w, const char *profile)
     struct eab_key k = {.profile = profile};
     rng_id(&rng_system, k.id);
     rng_fill(&rng_system, k.secret, sizeof k.secret);
+    arena_auto a;
+    arena_init(&a, 4096);
+    assert_ok(acme_eab_seal(w->seal, k.id, k.secret, &rng_system, &a, &k.sealed, NULL));
     assert_ok(store_write(w->store, add_job, &k, NULL));
     return k;
 }

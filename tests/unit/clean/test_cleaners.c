@@ -110,6 +110,7 @@ static const struct {
     {"inv_devices", "the devices that the organisation owns"},
     {"push_outbox", "a row an enrolment; the pump deletes what it sent or cannot send"},
     {"schema_migrations", "a row a migration"},
+    {"seal_keys", "a row a key of the seal key file"},
     {"sqlite_sequence", "the engine's, a row a table"},
     {"store_commits", "the engine's, a row a writer; it deletes what is a day old"},
 };

@@ -37,6 +37,7 @@ static struct {
     {SQLITE, "ca.change_of", "FOR ORDER BY", ONE_DEVICE, 0},
     {POSTGRES, "ca.change_of", "Sort", ONE_DEVICE, 0},
     {BOTH, "ca.crl_changes_all", "crl_changes", "a row for each part of each CA's CRL", 0},
+    {BOTH, "seal.keys", "seal_keys", "a row a key of the seal key file; asked at the start", 0},
 };
 
 /* Statements of the queue and the lists, and the index each must go by. A wrong one may read as
@@ -64,6 +65,7 @@ static const struct {
     {"audit.clean", "audit_at", "audit_at"},
     {"ca.records_list_state", "certificates_status", "certificates_status"},
     {"ca.crl_list", "certificates_listed", "certificates_listed"},
+    {"acme.EAB_PAGE", "eab_keys_secret", "eab_keys_secret"},
     {"ca.crl_list_ca", "certificates_listed", "certificates_listed"},
 };
 
