@@ -12,11 +12,15 @@
 /* Apple's attestation may take minutes between two requests (reference section 4, quirk 9). */
 #define NONCE_TTL_MIN 600
 
+static bool whole(const struct acme_conf *c)
+{
+    return c->store && c->ca && c->roots && c->clock && c->rng && c->seal && c->ops.device_listed;
+}
+
 static enum td_err check(const struct acme_conf *c, struct errinfo *ei)
 {
     size_t n = c->base_url ? strlen(c->base_url) : 0;
-    if (!c->store || !c->ca || !c->roots || !c->clock || !c->rng || !c->seal ||
-        !c->ops.device_listed)
+    if (!whole(c))
         return err_set(ei, TD_INVAL, "acme: a part of the configuration is missing");
     if (n == 0 || c->base_url[n - 1] == '/' || strpbrk(c->base_url, "%\" <>"))
         return err_set(ei, TD_INVAL, "acme: the base URL is empty or malformed");
