@@ -1,6 +1,8 @@
 #include "acme/ca/ca.h"
 
 #include "acme/ca/ca_int.h"
+#include "mdm/base/hex.h"
+#include "mdm/store/outbox.h"
 
 #define FILL_STEP 1000
 
@@ -69,8 +71,29 @@ static enum td_err hold_new(struct tx *tx, const struct ca_record *r, struct err
     if (strcmp(r->purpose, "access") != 0)
         return TD_OK;
     TD_TRY(ca_device_held(tx, r->device_serial, &held, ei));
-    const struct ca_change hold = {.act = CA_ACT_HOLD, .if_match = CA_IF_ANY, .now = r->created_at};
+    const struct ca_change hold = {.act = CA_ACT_HOLD,
+                                   .if_match = CA_IF_ANY,
+                                   .now = r->created_at,
+                                   .txn = r->order_id,
+                                   .summed = true};
     return held ? ca_change_one(tx, r->serial, &hold, &changed, ei) : TD_OK;
+}
+
+/* The order is the cause. */
+static enum td_err tell(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
+{
+    char hex[2 * CRL_SERIAL_MAX + 1], old[2 * CRL_SERIAL_MAX + 1];
+    hex_enc(span_sub(r->serial, 0, CRL_SERIAL_MAX), hex);
+    hex_enc(span_sub(r->renews, 0, CRL_SERIAL_MAX), old);
+    const struct outbox_event ev = {.type = r->renews.n ? OUTBOX_CERT_RENEWED : OUTBOX_CERT_ISSUED,
+                                    .at = r->created_at,
+                                    .txn = r->order_id ? r->order_id : hex,
+                                    .device = r->device_serial,
+                                    .certificate = hex,
+                                    .data = {{"profile", r->profile},
+                                             {"purpose", r->purpose},
+                                             {"renews", r->renews.n ? old : NULL}}};
+    return outbox_add(tx, &ev, ei);
 }
 
 enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
@@ -84,6 +107,7 @@ enum td_err ca_record_add(struct tx *tx, const struct ca_record *r, struct errin
                         SV_INT(r->created_at), SV_BLOB(SPAN_ARR(r->issuer)), SV_INT(r->shard),
                         r->renew_at ? SV_INT(r->renew_at) : SV_NULL, SV_BLOB0(r->renews)),
                 NULL, ei));
+    TD_TRY(tell(tx, r, ei));
     return hold_new(tx, r, ei);
 }
 

@@ -1,5 +1,7 @@
 #include "acme/ca/renewal.h"
 
+#include "mdm/base/hex.h"
+
 #define WAIT_MAX INT64_C(86400)
 #define SUPERSEDED 4 /* CRLReason, RFC 5280 section 5.3.1 */
 
@@ -185,8 +187,11 @@ static enum td_err retire_one(struct tx *tx, int64_t now, int64_t *ret_count, st
     cur_end(&c);
     if (!fits)
         return err_set(ei, TD_DB, "a certificate's record is damaged");
+    char hex[2 * sizeof number + 1];
+    hex_enc(serial, hex);
+    const struct ca_change why = {.reason = SUPERSEDED, .now = now, .txn = hex};
     int64_t n = 0;
-    TD_TRY(ca_revoke_one(tx, hash, SUPERSEDED, now, &n, ei));
+    TD_TRY(ca_revoke_one(tx, hash, &why, &n, ei));
     *ret_count += n;
     return tx_exec(tx, &stmts[STMT_RETIRE], SV_LIST(SV_BLOB(serial)), NULL, ei);
 }
@@ -205,7 +210,7 @@ enum td_err ca_renewal_retire(struct tx *tx, int64_t now, size_t max, int64_t *r
 
 /* Revokes what the query finds, one after the other, until it finds nothing. */
 static enum td_err end_all(struct tx *tx, const struct store_stmt *st, const struct sval *args,
-                           size_t nargs, int reason, int64_t now, int64_t *ret_count,
+                           size_t nargs, const struct ca_change *why, int64_t *ret_count,
                            struct errinfo *ei)
 {
     for (;;) {
@@ -222,7 +227,7 @@ static enum td_err end_all(struct tx *tx, const struct store_stmt *st, const str
         cur_end(&c);
         int64_t n = 0;
         if (fits)
-            TD_TRY(ca_revoke_one(tx, hash, reason, now, &n, ei));
+            TD_TRY(ca_revoke_one(tx, hash, why, &n, ei));
         if (n != 1)
             return err_set(ei, TD_INTERNAL, "a certificate does not end");
         *ret_count += n;
@@ -230,25 +235,26 @@ static enum td_err end_all(struct tx *tx, const struct store_stmt *st, const str
 }
 
 enum td_err ca_renewal_used(struct tx *tx, const uint8_t old[static SHA256_SIZE],
-                            const uint8_t renewed[static SHA256_SIZE], int64_t now,
+                            const uint8_t renewed[static SHA256_SIZE], int64_t now, const char *txn,
                             int64_t *ret_count, struct errinfo *ei)
 {
+    const struct ca_change why = {.reason = SUPERSEDED, .now = now, .actor = "device", .txn = txn};
     arena_auto a;
     arena_init(&a, 65536);
     struct ca_record r;
     TD_TRY(ca_record_by_hash(tx, old, &a, &r, ei));
-    TD_TRY(ca_revoke_one(tx, old, SUPERSEDED, now, ret_count, ei));
+    TD_TRY(ca_revoke_one(tx, old, &why, ret_count, ei));
     return end_all(tx, &stmts[STMT_OTHERS],
                    (const struct sval[]){SV_TEXT(r.device_serial), SV_BLOB(r.serial),
                                          SV_BLOB(span_of(renewed, SHA256_SIZE))},
-                   3, SUPERSEDED, now, ret_count, ei);
+                   3, &why, ret_count, ei);
 }
 
 enum td_err ca_renewal_end(struct tx *tx, const char *device_serial, const char *profile,
-                           int reason, int64_t now, int64_t *ret_count, struct errinfo *ei)
+                           const struct ca_change *why, int64_t *ret_count, struct errinfo *ei)
 {
     *ret_count = 0;
     return end_all(tx, &stmts[STMT_OF_PROFILE],
-                   (const struct sval[]){SV_TEXT(device_serial), SV_TEXT(profile)}, 2, reason, now,
+                   (const struct sval[]){SV_TEXT(device_serial), SV_TEXT(profile)}, 2, why,
                    ret_count, ei);
 }

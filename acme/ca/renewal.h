@@ -50,11 +50,11 @@ TD_NODISCARD enum td_err ca_renewal_retire(struct tx *tx, int64_t now, size_t ma
  * place but this. */
 TD_NODISCARD enum td_err ca_renewal_used(struct tx *tx, const uint8_t old[static SHA256_SIZE],
                                          const uint8_t renewed[static SHA256_SIZE], int64_t now,
-                                         int64_t *ret_count, struct errinfo *ei);
+                                         const char *txn, int64_t *ret_count, struct errinfo *ei);
 
-/* Revokes every good certificate of that device and profile. */
+/* Revokes every good certificate of that device and profile; *why as for ca_revoke_device. */
 TD_NODISCARD enum td_err ca_renewal_end(struct tx *tx, const char *device_serial,
-                                        const char *profile, int reason, int64_t now,
+                                        const char *profile, const struct ca_change *why,
                                         int64_t *ret_count, struct errinfo *ei);
 
 /* Seconds until the next try: `first` doubled for each one there was, at most a day. */

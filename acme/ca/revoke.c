@@ -224,17 +224,31 @@ static enum td_err write_row(struct tx *tx, const struct row *r, const struct ca
 static enum td_err record(struct tx *tx, const struct row *r, const struct ca_change *c,
                           struct errinfo *ei)
 {
-    static const char *const actions[] = {[CA_ACT_REVOKE] = "certificate.revoke",
-                                          [CA_ACT_HOLD] = "certificate.hold",
-                                          [CA_ACT_RELEASE] = "certificate.release"};
+    static const struct {
+        const char *action;
+        enum outbox_type event;
+    } acts[] = {[CA_ACT_REVOKE] = {"certificate.revoke", OUTBOX_CERT_REVOKED},
+                [CA_ACT_HOLD] = {"certificate.hold", OUTBOX_CERT_HELD},
+                [CA_ACT_RELEASE] = {"certificate.release", OUTBOX_CERT_RELEASED}};
     char hex[2 * CRL_SERIAL_MAX + 1], detail[DETAIL_MAX];
-    if (!c->txn) /* the caller writes its own row */
+    const char *reason = c->act == CA_ACT_REVOKE ? reasons[c->reason].name : NULL;
+    if (!c->txn)
         return TD_OK;
     hex_enc(span_sub(r->serial, 0, CRL_SERIAL_MAX), hex);
+    const struct outbox_event ev = {
+        .type = acts[c->act].event,
+        .at = c->now,
+        .txn = c->txn,
+        .actor = c->actor,
+        .device = r->device,
+        .certificate = hex,
+        .data = {{"purpose", r->purpose}, {"was", ca_state_name(r->state)}, {"reason", reason}}};
+    TD_TRY(outbox_add(tx, &ev, ei));
+    if (c->summed)
+        return TD_OK;
     snprintf(detail, sizeof detail, "device=%s was=%s%s%s", r->device, ca_state_name(r->state),
-             c->act == CA_ACT_REVOKE ? " reason=" : "",
-             c->act == CA_ACT_REVOKE ? reasons[c->reason].name : "");
-    return audit_add(tx, c->now, c->txn, c->actor, actions[c->act], hex, detail, ei);
+             reason ? " reason=" : "", reason ? reason : "");
+    return audit_add(tx, c->now, c->txn, c->actor, acts[c->act].action, hex, detail, ei);
 }
 
 static enum td_err change(struct tx *tx, const struct row *r, const struct ca_change *c,
@@ -363,31 +377,38 @@ enum td_err ca_device_held(struct tx *tx, const char *device_serial, bool *ret, 
     return e == TD_NOTFOUND ? TD_OK : e;
 }
 
-enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason, int64_t now,
+static struct ca_change revocation(const struct ca_change *c)
+{
+    struct ca_change all = *c;
+    all.act = CA_ACT_REVOKE;
+    all.if_match = CA_IF_ANY;
+    all.summed = true;
+    return all;
+}
+
+enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, const struct ca_change *c,
                              int64_t *ret_count, struct errinfo *ei)
 {
-    const struct ca_change c = {
-        .act = CA_ACT_REVOKE, .reason = reason, .if_match = CA_IF_ANY, .now = now};
+    const struct ca_change all = revocation(c);
     int64_t n;
-    TD_TRY(ca_change_device(tx, device_serial, NULL, &c, &n, ei));
+    TD_TRY(ca_change_device(tx, device_serial, NULL, &all, &n, ei));
     TD_TRY(tx_exec(tx, &stmts[STMT_UNMARK], SV_LIST(SV_TEXT(device_serial)), NULL, ei));
     if (ret_count)
         *ret_count = n;
     return TD_OK;
 }
 
-enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE], int reason,
-                          int64_t now, int64_t *ret_count, struct errinfo *ei)
+enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                          const struct ca_change *c, int64_t *ret_count, struct errinfo *ei)
 {
-    const struct ca_change c = {
-        .act = CA_ACT_REVOKE, .reason = reason, .if_match = CA_IF_ANY, .now = now};
+    const struct ca_change one = revocation(c);
     arena_auto a;
     arena_init(&a, ARENA_MAX);
     struct row r = {0};
     bool changed = false;
     enum td_err e = find(tx, &stmts[STMT_BY_HASH], span_of(sha256, SHA256_SIZE), &a, &r, ei);
     if (e == TD_OK && r.state != CA_REVOKED)
-        e = change(tx, &r, &c, &changed, ei);
+        e = change(tx, &r, &one, &changed, ei);
     if (ret_count)
         *ret_count = changed;
     return e == TD_NOTFOUND ? TD_OK : e;

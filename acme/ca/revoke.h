@@ -38,7 +38,8 @@ struct ca_change {
     int reason;       /* of CA_ACT_REVOKE */
     int64_t if_match; /* the rev the caller saw, -1 for any */
     int64_t now;
-    const char *actor, *txn;
+    const char *actor, *txn; /* txn NULL: neither audited nor told (mdm/store/outbox.h) */
+    bool summed;             /* told, but the caller writes one audit row for all of them */
 };
 
 #define CA_IF_ANY (-1)
@@ -86,16 +87,18 @@ TD_NODISCARD enum td_err ca_device_held(struct tx *tx, const char *device_serial
                                         struct errinfo *ei);
 
 /* The device leaves: revokes every certificate of it that is not revoked yet, inside the caller's
- * transaction, and ends its quarantine, as there is nothing left to hold. reason: RFC 5280
- * CRLReason (5 cessationOfOperation when it leaves). *ret_count (may be NULL) how many;
+ * transaction, and ends its quarantine, as there is nothing left to hold. Of *c count reason (5
+ * cessationOfOperation when it leaves), now, actor and txn. *ret_count (may be NULL) how many;
  * METRIC_CERTS_REVOKED and the audit row are the caller's. */
-TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial, int reason,
-                                          int64_t now, int64_t *ret_count, struct errinfo *ei);
+TD_NODISCARD enum td_err ca_revoke_device(struct tx *tx, const char *device_serial,
+                                          const struct ca_change *c, int64_t *ret_count,
+                                          struct errinfo *ei);
 
 /* Revokes the certificate with that hash if it is ours and not revoked yet, as above (4
  * superseded).
  */
-TD_NODISCARD enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static 32], int reason,
-                                       int64_t now, int64_t *ret_count, struct errinfo *ei);
+TD_NODISCARD enum td_err ca_revoke_one(struct tx *tx, const uint8_t sha256[static 32],
+                                       const struct ca_change *c, int64_t *ret_count,
+                                       struct errinfo *ei);
 
 #endif

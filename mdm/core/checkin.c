@@ -102,7 +102,7 @@ static enum td_err replace_others(struct job *j, struct tx *tx, const char *seri
         TD_TRY(tx_exec(tx, CORE_SQL(CMD_ADOPT), SV_LIST(SV_TEXT(id), SV_TEXT(udid)), NULL, ei));
         TD_TRY(tx_exec(tx, CORE_SQL(PUSH_DROP), SV_LIST(SV_TEXT(id)), NULL, ei));
         TD_TRY(tx_exec(tx, CORE_SQL(ENR_DROP), SV_LIST(SV_TEXT(id)), NULL, ei));
-        TD_TRY(ops->cert_supersede(ops->ctx, tx, cert, j->now, ei));
+        TD_TRY(ops->cert_supersede(ops->ctx, tx, cert, j->now, j->txn, ei));
     }
 }
 
@@ -118,7 +118,7 @@ static enum td_err end_earlier(struct job *j, struct tx *tx, const struct core_r
     /* or the certificate that was replaced could authenticate again and take the enrolment back */
     if (memcmp(old->cert_sha256, j->id->cert_sha256, SHA256_SIZE) == 0)
         return TD_OK;
-    return ops->cert_supersede(ops->ctx, tx, old->cert_sha256, j->now, ei);
+    return ops->cert_supersede(ops->ctx, tx, old->cert_sha256, j->now, j->txn, ei);
 }
 
 /* `old` is the enrolment that holds the UDID, NULL when none does. */

@@ -5,9 +5,11 @@
 #include "mdm/core/command.h"
 #include "mdm/core/enrollment.h"
 #include "mdm/core/seen.h"
+#include "mdm/store/outbox.h"
 
 /* After NotNow a device may not come back by itself (MB-46). */
 #define NOTNOW_PUSH_AFTER 900
+#define TYPE_MAX 64 /* of a command, as much as is told */
 
 enum report_kind { REPORT_IDLE, REPORT_DONE, REPORT_NOTNOW };
 
@@ -138,7 +140,7 @@ static enum td_err reported_uuid(struct job *j, struct tx *tx, char out[static C
     return TD_OK;
 }
 
-static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid, bool configured,
+static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid, const char *type,
                                  struct errinfo *ei)
 {
     const char *status = j->st == &undecodable ? undecodable.name : j->r->status;
@@ -146,8 +148,17 @@ static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid,
                    SV_LIST(SV_TEXT(uuid), SV_TEXT(j->st->state), SV_TEXT(status), SV_BLOB(j->body),
                            SV_INT(j->now)),
                    NULL, ei));
+    const struct outbox_event ev = {
+        .type = OUTBOX_COMMAND_FINISHED,
+        .at = j->now,
+        .txn = j->txn,
+        .actor = "device",
+        .device = j->row.serial,
+        .data = {{"command", uuid}, {"request", type}, {"state", j->st->state}}};
+    TD_TRY(outbox_add(tx, &ev, ei));
     j->done = true;
-    if (configured && strcmp(j->st->state, "acknowledged") == 0) /* MB-16 */
+    if (strcmp(type, "DeviceConfigured") == 0 &&
+        strcmp(j->st->state, "acknowledged") == 0) /* MB-16 */
         return tx_exec(tx, CORE_SQL(ENR_CONFIGURED), SV_LIST(SV_TEXT(j->row.id)), NULL, ei);
     return TD_OK;
 }
@@ -168,12 +179,14 @@ static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei
     bool open =
         span_eq_str(state, "queued") || span_eq_str(state, "sent") || span_eq_str(state, "notnow");
     bool notnow = span_eq_str(state, "notnow");
-    bool configured = span_eq_str(cur_span(&cur, 1), "DeviceConfigured");
+    struct span request = span_sub(cur_span(&cur, 1), 0, TYPE_MAX);
+    char type[TYPE_MAX + 1] = "";
+    memcpy(type, request.p, request.n);
     cur_end(&cur);
     if (!open) /* MB-47: reported twice, or cancelled meanwhile */
         return TD_OK;
     if (j->st->kind == REPORT_DONE)
-        return close_command(j, tx, uuid, configured, ei);
+        return close_command(j, tx, uuid, type, ei);
     if (!notnow)
         TD_TRY(tx_exec(tx, CORE_SQL(CMD_NOTNOW), SV_LIST(SV_TEXT(uuid)), NULL, ei));
     j->push_later = true;

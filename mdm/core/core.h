@@ -33,13 +33,13 @@ struct core_ops {
     /* A re-enrolment replaced this certificate: it is revoked (superseded) in the transaction. */
     enum td_err (*cert_supersede)(void *ctx, struct tx *tx,
                                   const uint8_t sha256[static SHA256_SIZE], int64_t now,
-                                  struct errinfo *ei);
+                                  const char *txn, struct errinfo *ei);
     /* A renewed identity was used for the first time: the one it took the place of, and others that
      * were issued for the same and never used, are revoked (superseded) in the transaction. NULL
      * where nothing is renewed. */
     enum td_err (*cert_renewed)(void *ctx, struct tx *tx, const uint8_t old[static SHA256_SIZE],
                                 const uint8_t renewed[static SHA256_SIZE], int64_t now,
-                                struct errinfo *ei);
+                                const char *txn, struct errinfo *ei);
 };
 
 struct core_conf {

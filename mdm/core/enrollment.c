@@ -106,7 +106,7 @@ enum td_err core_take_over(struct core *c, struct tx *tx, struct core_who *who,
                    &changes, ei));
     if (changes != 1)
         return err_set(ei, TD_CONFLICT, "the enrolment changed meanwhile");
-    TD_TRY(ops->cert_renewed(ops->ctx, tx, who->row.cert_sha256, id->cert_sha256, now, ei));
+    TD_TRY(ops->cert_renewed(ops->ctx, tx, who->row.cert_sha256, id->cert_sha256, now, txn, ei));
     memcpy(who->row.cert_sha256, id->cert_sha256, SHA256_SIZE);
     who->renewing = false;
     who->pinned = true;

@@ -1,12 +1,16 @@
-/* The audit trail: one row per change that matters, in the same transaction as the change. */
+/* The audit trail: one row per change that matters, in the same transaction as the change, and with
+ * it the event that tells others. */
 #ifndef TD_STORE_AUDIT_H
 #define TD_STORE_AUDIT_H
 
-#include "mdm/store/sweep.h"
+#include "mdm/store/outbox.h"
 
 extern const struct store_stmts audit_stmts;
 
-/* txn ties the rows of one change together; detail is text or JSON, never a secret. */
+/* txn ties the rows of one change together; detail is text or JSON, never a secret.
+ *
+ * Every action has a row in audit.c that names its event, or says that it has none: TD_INTERNAL for
+ * one without a row, so that its first test fails and nobody forgets to decide. */
 TD_NODISCARD enum td_err audit_add(struct tx *tx, int64_t now, const char *txn, const char *actor,
                                    const char *action, const char *subject, const char *detail,
                                    struct errinfo *ei);

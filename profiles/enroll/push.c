@@ -118,7 +118,7 @@ enum td_err enroll_assign(struct enroll *e, struct core *core, const char *seria
 struct unassign {
     const char *serial, *profile, *actor;
     struct core_prepared cmd;
-    enum td_err (*also)(struct tx *tx, void *ctx, struct errinfo *ei);
+    enum td_err (*also)(struct tx *tx, void *ctx, const char *txn, struct errinfo *ei);
     void *ctx;
 };
 
@@ -132,7 +132,7 @@ static enum td_err unassign_job(struct tx *tx, void *ctx, struct errinfo *ei)
     if (n == 0)
         return err_reason(ei, TD_NOTFOUND, "not-assigned", "the device has no such profile");
     if (u->also)
-        TD_TRY(u->also(tx, u->ctx, ei));
+        TD_TRY(u->also(tx, u->ctx, u->cmd.txn, ei));
     enum td_err e = core_enqueue_in(tx, u->serial, &u->cmd, &why);
     if (e != TD_OK && e != TD_NOTFOUND && e != TD_STATE) {
         if (ei)
@@ -145,7 +145,8 @@ static enum td_err unassign_job(struct tx *tx, void *ctx, struct errinfo *ei)
 
 enum td_err enroll_unassign(struct enroll *e, struct core *core, const char *serial,
                             const char *profile, const char *actor,
-                            enum td_err (*also)(struct tx *tx, void *ctx, struct errinfo *ei),
+                            enum td_err (*also)(struct tx *tx, void *ctx, const char *txn,
+                                                struct errinfo *ei),
                             void *ctx, struct errinfo *ei)
 {
     arena_auto a;

@@ -34,7 +34,7 @@ TD_NODISCARD enum td_err enroll_assign(struct enroll *e, struct core *core, cons
 TD_NODISCARD enum td_err enroll_unassign(struct enroll *e, struct core *core, const char *serial,
                                          const char *profile, const char *actor,
                                          enum td_err (*also)(struct tx *tx, void *ctx,
-                                                             struct errinfo *ei),
+                                                             const char *txn, struct errinfo *ei),
                                          void *ctx, struct errinfo *ei);
 
 /* What a device is assigned, by profile; at most PROFILES. */

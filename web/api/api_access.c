@@ -107,20 +107,22 @@ API_HANDLER(access_assign)
 }
 
 struct end_job {
-    const char *serial, *profile;
+    const char *serial, *profile, *actor;
     int64_t now, count;
 };
 
-static enum td_err end_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+static enum td_err end_tx(struct tx *tx, void *ctx, const char *txn, struct errinfo *ei)
 {
     struct end_job *j = ctx;
-    return ca_renewal_end(tx, j->serial, j->profile, CESSATION, j->now, &j->count, ei);
+    const struct ca_change why = {
+        .reason = CESSATION, .now = j->now, .actor = j->actor, .txn = txn};
+    return ca_renewal_end(tx, j->serial, j->profile, &why, &j->count, ei);
 }
 
 API_HANDLER(access_remove)
 {
     struct api *api = req->ctx;
-    struct end_job j = {.now = clock_now(api->clock)};
+    struct end_job j = {.now = clock_now(api->clock), .actor = api_actor(req)};
     TD_TRY(api_serial(req, &j.serial, ei));
     j.profile = arena_dup(req->arena, req->params[1]);
     if (!j.profile)

@@ -134,11 +134,13 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
 }
 
 enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
-                                int64_t now, struct errinfo *ei)
+                                int64_t now, const char *txn, struct errinfo *ei)
 {
     (void)ctx;
+    const struct ca_change why = {
+        .reason = 4 /* superseded */, .now = now, .actor = "device", .txn = txn};
     int64_t revoked = 0;
-    TD_TRY(ca_revoke_one(tx, sha256, 4 /* superseded */, now, &revoked, ei));
+    TD_TRY(ca_revoke_one(tx, sha256, &why, &revoked, ei));
     metrics_add(METRIC_CERTS_REVOKED, revoked);
     return TD_OK;
 }
@@ -147,8 +149,10 @@ enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
 {
     (void)ctx;
     const struct inv_leaving *l = payload;
+    const struct ca_change why = {
+        .reason = 5 /* cessationOfOperation */, .now = l->now, .actor = l->actor, .txn = l->txn};
     int64_t revoked = 0;
-    TD_TRY(ca_revoke_device(l->tx, l->serial, 5 /* cessationOfOperation */, l->now, &revoked, ei));
+    TD_TRY(ca_revoke_device(l->tx, l->serial, &why, &revoked, ei));
     TD_TRY(client_id_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(enroll_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(enroll_unassign_all(l->tx, l->serial, ei));

@@ -48,7 +48,7 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
 
 /* core_ops.cert_supersede; no ctx. */
 enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
-                                int64_t now, struct errinfo *ei);
+                                int64_t now, const char *txn, struct errinfo *ei);
 
 /* EVENT_DEVICE_LEAVING: certificates, identifiers, invitations and enrolment end together; no ctx.
  * payload is a struct inv_leaving. */

@@ -133,11 +133,11 @@ enum td_err bind_profile_newest(void *ctx, struct tx *tx, const char *serial, co
 
 enum td_err bind_cert_renewed(void *ctx, struct tx *tx, const uint8_t old[static SHA256_SIZE],
                               const uint8_t renewed[static SHA256_SIZE], int64_t now,
-                              struct errinfo *ei)
+                              const char *txn, struct errinfo *ei)
 {
     (void)ctx;
     int64_t revoked = 0;
-    TD_TRY(ca_renewal_used(tx, old, renewed, now, &revoked, ei));
+    TD_TRY(ca_renewal_used(tx, old, renewed, now, txn, &revoked, ei));
     metrics_add(METRIC_CERTS_REVOKED, revoked);
     return TD_OK;
 }

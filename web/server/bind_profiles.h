@@ -41,6 +41,6 @@ enum td_err bind_profile_newest(void *ctx, struct tx *tx, const char *serial, co
 /* core_ops.cert_renewed; no ctx. */
 enum td_err bind_cert_renewed(void *ctx, struct tx *tx, const uint8_t old[static SHA256_SIZE],
                               const uint8_t renewed[static SHA256_SIZE], int64_t now,
-                              struct errinfo *ei);
+                              const char *txn, struct errinfo *ei);
 
 #endif

@@ -35,6 +35,7 @@ const struct cleaner cleaners[] = {
      enroll_clean},
     {"attempts", "attempts", KEEP(keep_attempts), 0, METRIC_CLEANED_ATTEMPTS, attempt_clean},
     {"audit", "audit", KEEP(keep_audit), 0, METRIC_CLEANED_AUDIT, audit_clean},
+    {"events", "outbox", KEEP(keep_events), 0, METRIC_CLEANED_EVENTS, outbox_clean},
     {"tokens", "api_tokens", KEEP(keep_tokens), 0, METRIC_CLEANED_TOKENS, token_clean},
 };
 const size_t ncleaners = TD_NITEMS(cleaners);

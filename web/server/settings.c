@@ -152,6 +152,8 @@ static const struct conf_key keys[] = {
     KEEP("leaving", keep_leaving, "730d", 30 * DAY,
          "enrolments that left and whose device never came for its removal"),
     KEEP("tokens", keep_tokens, "90d", HOUR, "API tokens behind their expiry"),
+    KEEP("events", keep_events, "7d", DAY,
+         "events for webhooks, and with them what could not be delivered"),
 };
 
 const struct conf_table settings_table = {keys, TD_NITEMS(keys)};

@@ -26,7 +26,7 @@ struct settings {
     /* retention, seconds: web/server/cleaners.c says of what */
     int64_t keep_commands, keep_waiting, keep_attempts, keep_audit, keep_invitations, keep_orders,
         keep_issued_orders, keep_client_ids, keep_evidence, keep_certificates, keep_removed,
-        keep_leaving, keep_tokens;
+        keep_leaving, keep_tokens, keep_events;
 };
 
 extern const struct conf_table settings_table;

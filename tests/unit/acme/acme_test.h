@@ -190,7 +190,7 @@ static inline int world_setup(void **state)
     snprintf(file, sizeof file, "%.60s/db", w->dir);
     test_store_url(file, w->db);
     struct store_stmts sets[] = {acme_stmts,    ca_stmts,    ca_revoke_stmts, client_id_stmts,
-                                 attempt_stmts, audit_stmts, world_more_stmts};
+                                 attempt_stmts, audit_stmts, outbox_stmts,    world_more_stmts};
     struct store_conf sc = {.twice = test_twice(),
                             .url = w->db,
                             .readers = 4,

@@ -65,9 +65,9 @@ static void open_all(struct world *w)
     struct fx *f = w->f;
     core_close(f->core);
     store_close(f->store);
-    const struct store_stmts sets[] = {core_stmts,   attempt_stmts,   audit_stmts,
-                                       token_stmts,  api_stmts,       ca_stmts,
-                                       enroll_stmts, inventory_stmts, ca_revoke_stmts};
+    const struct store_stmts sets[] = {core_stmts,      attempt_stmts,  audit_stmts, outbox_stmts,
+                                       token_stmts,     api_stmts,      ca_stmts,    enroll_stmts,
+                                       inventory_stmts, ca_revoke_stmts};
     const struct store_conf sc = {.twice = test_twice(),
                                   .url = f->url,
                                   .readers = 2,

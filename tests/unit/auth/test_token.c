@@ -30,7 +30,8 @@ static int setup(void **state)
     snprintf(file, sizeof file, "%s/t.db", dir);
     test_store_url(file, url);
     clock_fixed_init(&now, 1000000);
-    const struct store_stmts sets[] = {token_stmts, audit_stmts, {own, TD_NITEMS(own)}};
+    const struct store_stmts sets[] = {
+        token_stmts, audit_stmts, outbox_stmts, {own, TD_NITEMS(own)}};
     const struct store_conf conf = {.twice = test_twice(),
                                     .url = url,
                                     .readers = 2,

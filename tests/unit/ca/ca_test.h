@@ -134,8 +134,8 @@ static struct store_stmts fixture_stmts;
 
 static inline void fixture_ca(struct fixture *f)
 {
-    struct store_stmts sets[] = {ca_stmts,     client_id_stmts, ca_revoke_stmts,
-                                 ca_crl_stmts, audit_stmts,     fixture_stmts};
+    struct store_stmts sets[] = {ca_stmts,    client_id_stmts, ca_revoke_stmts, ca_crl_stmts,
+                                 audit_stmts, outbox_stmts,    fixture_stmts};
     struct errinfo ei = {0};
     struct store_conf sc = {.twice = test_twice(),
                             .url = f->db,
@@ -192,10 +192,11 @@ struct write_record {
 static inline enum td_err write_record_fn(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct write_record *w = ctx;
+    const struct ca_change why = {.reason = 5, .now = clock_now(&clock_system)};
     if (w->r)
         TD_TRY(ca_record_add(tx, w->r, ei));
     if (w->revoke)
-        TD_TRY(ca_revoke_device(tx, w->revoke, 5, clock_now(&clock_system), &w->count, ei));
+        TD_TRY(ca_revoke_device(tx, w->revoke, &why, &w->count, ei));
     return TD_OK;
 }
 

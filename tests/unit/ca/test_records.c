@@ -135,8 +135,9 @@ static void test_list_and_revoke(void **state)
 
 static enum td_err revoke_and_fail(struct tx *tx, void *ctx, struct errinfo *ei)
 {
+    const struct ca_change why = {.reason = 5, .now = 1};
     int64_t n;
-    TD_TRY(ca_revoke_device(tx, ctx, 5, 1, &n, ei));
+    TD_TRY(ca_revoke_device(tx, ctx, &why, &n, ei));
     assert_int_equal(n, 1);
     return err_set(ei, TD_CONFLICT, "changed my mind");
 }

@@ -85,7 +85,7 @@ static enum td_err used(struct tx *tx, void *ctx, struct errinfo *ei)
     uint8_t old[SHA256_SIZE], renewed[SHA256_SIZE];
     memset(old, q->old, sizeof old);
     memset(renewed, q->renewed, sizeof renewed);
-    return ca_renewal_used(tx, old, renewed, q->now, &q->count, ei);
+    return ca_renewal_used(tx, old, renewed, q->now, "txn", &q->count, ei);
 }
 
 static enum td_err newest(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -97,7 +97,8 @@ static enum td_err newest(struct tx *tx, void *ctx, struct errinfo *ei)
 static enum td_err end(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct ask *q = ctx;
-    return ca_renewal_end(tx, "REN2", "access", 5, q->now, &q->count, ei);
+    const struct ca_change why = {.reason = 5, .now = q->now};
+    return ca_renewal_end(tx, "REN2", "access", &why, &q->count, ei);
 }
 
 static enum td_err get(struct tx *tx, void *ctx, struct errinfo *ei)

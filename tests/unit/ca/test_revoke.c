@@ -41,6 +41,7 @@ static enum td_err job_fn(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
     uint8_t hash[SHA256_SIZE];
+    struct ca_change why = {.reason = 5, .now = j->c.now};
     switch (j->op) {
     case ONE:
         return ca_change_one(tx, j->serial, &j->c, &j->changed, ei);
@@ -53,10 +54,11 @@ static enum td_err job_fn(struct tx *tx, void *ctx, struct errinfo *ei)
     case RELEASE_DEVICE:
         return ca_hold_device(tx, j->device, false, &j->c, &j->n, ei);
     case LEAVE:
-        return ca_revoke_device(tx, j->device, 5, j->c.now, &j->n, ei);
+        return ca_revoke_device(tx, j->device, &why, &j->n, ei);
     case BY_HASH:
         memset(hash, 0x40 ^ j->serial.p[3], sizeof hash);
-        return ca_revoke_one(tx, hash, 4, j->c.now, &j->n, ei);
+        why.reason = 4;
+        return ca_revoke_one(tx, hash, &why, &j->n, ei);
     }
     return TD_INTERNAL;
 }

@@ -86,6 +86,10 @@ static const struct spec specs[] = {
      "INSERT INTO audit (at, txn, actor, action, subject, detail) SELECT ?3, '', '', '', ?1, '' "
      "WHERE ?2 IS NOT NULL",
      NULL, NULL, "SELECT subject FROM audit ORDER BY subject"},
+    {"events",
+     "INSERT INTO outbox (id, at, txn, type, actor, device, certificate, data) SELECT ?1, ?3, '', "
+     "'', '', '', '', '{}' WHERE ?2 IS NOT NULL",
+     NULL, NULL, "SELECT id FROM outbox ORDER BY id"},
     {"tokens",
      "INSERT INTO api_tokens (id, hash, name, scopes, created_at, expires_at) VALUES (?1, ?2, '', "
      "'', 1, ?3)",
@@ -107,6 +111,10 @@ static const struct {
     {"ca_holds", "a row a listed device on hold; it goes when the device leaves"},
     {"crl_changes", "a row for each part of each issuing CA's CRL"},
     {"crls", "likewise"},
+    {"outbox_queue", "goes with its event, or when it is delivered"},
+    {"outbox_types", "a row for each type an endpoint wants"},
+    {"webhooks", "endpoints that administrators made; a bounded number"},
+    {"webhook_states", "a row for each of those"},
     {"inv_devices", "the devices that the organisation owns"},
     {"push_outbox", "a row an enrolment; the pump deletes what it sent or cannot send"},
     {"schema_migrations", "a row a migration"},

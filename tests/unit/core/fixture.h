@@ -99,10 +99,10 @@ static FX_UNUSED enum td_err fx_cert_lookup(void *ctx, struct tx *tx,
 
 static FX_UNUSED enum td_err fx_supersede(void *ctx, struct tx *tx,
                                           const uint8_t sha256[static SHA256_SIZE], int64_t now,
-                                          struct errinfo *ei)
+                                          const char *txn, struct errinfo *ei)
 {
     struct fx *f = ctx;
-    (void)tx, (void)now, (void)ei;
+    (void)tx, (void)now, (void)txn, (void)ei;
     for (size_t i = 0; i < TD_NITEMS(f->certs) && f->certs[i].serial; i++)
         if (f->certs[i].byte == sha256[0])
             f->certs[i].revoked = true;
@@ -112,10 +112,10 @@ static FX_UNUSED enum td_err fx_supersede(void *ctx, struct tx *tx,
 static FX_UNUSED enum td_err fx_renewed(void *ctx, struct tx *tx,
                                         const uint8_t old[static SHA256_SIZE],
                                         const uint8_t renewed[static SHA256_SIZE], int64_t now,
-                                        struct errinfo *ei)
+                                        const char *txn, struct errinfo *ei)
 {
     (void)renewed;
-    return fx_supersede(ctx, tx, old, now, ei);
+    return fx_supersede(ctx, tx, old, now, txn, ei);
 }
 
 static FX_UNUSED enum td_err fx_listed(void *ctx, struct tx *tx, const char *serial,
@@ -185,7 +185,7 @@ static FX_UNUSED void fx_open_core(struct fx *f)
 
 static FX_UNUSED void fx_open_store(struct fx *f)
 {
-    const struct store_stmts sets[] = {core_stmts, attempt_stmts, audit_stmts};
+    const struct store_stmts sets[] = {core_stmts, attempt_stmts, audit_stmts, outbox_stmts};
     struct store_conf conf = {.twice = test_twice(),
                               .url = f->url,
                               .readers = 2,

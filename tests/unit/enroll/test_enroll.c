@@ -87,7 +87,7 @@ static int setup(void **state)
     store_close(x->f->store);
     x->f->core = NULL;
     x->f->store = NULL;
-    const struct store_stmts sets[] = {enroll_stmts, attempt_stmts, audit_stmts};
+    const struct store_stmts sets[] = {enroll_stmts, attempt_stmts, audit_stmts, outbox_stmts};
     struct store_conf sc = {.twice = test_twice(),
                             .url = x->f->url,
                             .readers = 2,

@@ -42,7 +42,7 @@ static enum td_err on_leaving(void *ctx, const void *payload, struct errinfo *ei
     snprintf(heard.txn, sizeof heard.txn, "%s", l->txn);
     snprintf(heard.actor, sizeof heard.actor, "%s", l->actor);
     heard.now = l->now;
-    TD_TRY(audit_add(l->tx, l->now, l->txn, l->actor, "test.heard", l->serial, "", ei));
+    TD_TRY(audit_add(l->tx, l->now, l->txn, l->actor, "certificates.revoke", l->serial, "", ei));
     return heard.answer == TD_OK ? TD_OK : err_set(ei, heard.answer, "no");
 }
 
@@ -54,7 +54,8 @@ static int setup(void **state)
     char file[100];
     snprintf(file, sizeof file, "%s/t.db", dir);
     test_store_url(file, url);
-    const struct store_stmts sets[] = {inventory_stmts, audit_stmts, {own, TD_NITEMS(own)}};
+    const struct store_stmts sets[] = {
+        inventory_stmts, audit_stmts, outbox_stmts, {own, TD_NITEMS(own)}};
     const struct store_conf conf = {.twice = test_twice(),
                                     .url = url,
                                     .readers = 2,
@@ -292,7 +293,7 @@ static void test_delete_undone(void **state)
     assert_int_equal(heard.calls, test_runs(1));
     assert_int_equal(count(2, NULL), 1);
     assert_int_equal(count(0, "inventory.delete"), 0);
-    assert_int_equal(count(0, "test.heard"), 0);
+    assert_int_equal(count(0, "certificates.revoke"), 0);
 }
 
 /* --- pages -------------------------------------------------------------------------------------

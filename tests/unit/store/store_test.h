@@ -92,6 +92,17 @@ static inline void place_init(struct place *p)
     p->n = 2;
 }
 
+/* Adds the tables of the outbox, which an audit row needs. */
+static inline void place_outbox(struct place *p)
+{
+    for (size_t i = 0; i < store_nmigrations; i++)
+        if (strstr(store_migrations[i].name, "_outbox")) {
+            p->list[p->n] = store_migrations[i];
+            p->list[p->n].version = (int)p->n + 1;
+        }
+    p->n++;
+}
+
 static inline void place_end(struct place *p)
 {
     DIR *d = opendir(p->dir);

@@ -15,7 +15,8 @@ static int setup(void **state)
 {
     (void)state;
     place_init(&place);
-    struct store_stmts sets[] = {attempt_stmts, audit_stmts, {&audit_rows, 1}, t_set};
+    place_outbox(&place);
+    struct store_stmts sets[] = {attempt_stmts, audit_stmts, outbox_stmts, {&audit_rows, 1}, t_set};
     place.conf.sets = sets;
     place.conf.nsets = TD_NITEMS(sets);
     store = place_open(&place);
@@ -168,7 +169,7 @@ static enum td_err audit_two(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     (void)ctx;
     TD_TRY(audit_add(tx, 7, "T1", "admin", "inventory.delete", "S1", "{}", ei));
-    return audit_add(tx, 7, "T1", "admin", "cert.revoke", "S1", NULL, ei);
+    return audit_add(tx, 7, "T1", "admin", "certificate.revoke", "S1", NULL, ei);
 }
 
 static enum td_err audit_then_fail(struct tx *tx, void *ctx, struct errinfo *ei)

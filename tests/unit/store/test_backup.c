@@ -23,16 +23,17 @@ static const struct store_stmt a_stmts[A_MAX] = {
     [A_HAS] = {"a.has", "SELECT id FROM audit WHERE subject = ?1", "t", "i"},
 };
 
-static struct store_stmts sets[2];
+static struct store_stmts sets[3];
 
 static int setup(void **state)
 {
     (void)state;
     place_init(&place);
     sets[0] = audit_stmts;
-    sets[1] = (struct store_stmts){a_stmts, A_MAX};
+    sets[1] = outbox_stmts;
+    sets[2] = (struct store_stmts){a_stmts, A_MAX};
     place.conf.sets = sets;
-    place.conf.nsets = 2;
+    place.conf.nsets = TD_NITEMS(sets);
     snprintf(file, sizeof file, "%s/backup", place.dir);
     return 0;
 }
@@ -61,7 +62,7 @@ static struct store *open_url(const char *path, enum store_use use)
 
 static enum td_err put_job(struct tx *tx, void *ctx, struct errinfo *ei)
 {
-    return audit_add(tx, 1, "T", "test", "test", ctx, "", ei);
+    return audit_add(tx, 1, "T", "test", "invitation.create", ctx, "", ei);
 }
 
 static void put(struct store *s, int64_t k)
@@ -104,7 +105,7 @@ static enum td_err bulk_job(struct tx *tx, void *ctx, struct errinfo *ei)
     static char detail[1001];
     memset(detail, 'd', sizeof detail - 1);
     for (int64_t k = 0; k < *(int64_t *)ctx; k++)
-        TD_TRY(audit_add(tx, 1, "T", "test", "bulk", "B", detail, ei));
+        TD_TRY(audit_add(tx, 1, "T", "test", "invitation.create", "B", detail, ei));
     return TD_OK;
 }
 
