@@ -181,7 +181,8 @@ static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei
     bool notnow = span_eq_str(state, "notnow");
     struct span request = span_sub(cur_span(&cur, 1), 0, TYPE_MAX);
     char type[TYPE_MAX + 1] = "";
-    memcpy(type, request.p, request.n);
+    if (request.n)
+        memcpy(type, request.p, request.n);
     cur_end(&cur);
     if (!open) /* MB-47: reported twice, or cancelled meanwhile */
         return TD_OK;
