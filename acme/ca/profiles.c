@@ -130,12 +130,14 @@ enum td_err ca_profiles_get(struct ca_profiles *ps, const char *name, struct ca_
     pthread_rwlock_rdlock(&ps->lock);
     size_t i = find(ps, name);
     bool found = i < ps->set.n;
-    if (found)
+    if (found) {
         *ret = (struct ca_profile){.access = strcmp(ps->set.all[i].purpose, "access") == 0,
                                    .attestation = ps->set.all[i].attestation,
                                    .enabled = ps->policy[i].enabled,
                                    .eab_required = ps->policy[i].eab_required,
                                    .renew = ps->set.all[i].renew};
+        snprintf(ret->hardware, sizeof ret->hardware, "%s", ps->set.all[i].hardware);
+    }
     pthread_rwlock_unlock(&ps->lock);
     return found ? TD_OK : TD_NOTFOUND;
 }

@@ -26,7 +26,8 @@ TD_NODISCARD enum td_err ca_profiles_refresh(struct ca_profiles *ps, struct erri
 struct ca_profile {
     bool access; /* purpose: access, else management */
     bool attestation, enabled, eab_required;
-    int64_t renew; /* percent of the life */
+    int64_t renew;                  /* percent of the life */
+    char hardware[PROFILE_OID_MAX]; /* hwType of its HardwareModuleName; "" */
 };
 TD_NODISCARD enum td_err ca_profiles_get(struct ca_profiles *ps, const char *name,
                                          struct ca_profile *ret);

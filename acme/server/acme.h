@@ -13,7 +13,9 @@ struct acme;
 
 /* What a certificate profile asks of ACME clients. */
 struct acme_policy {
-    bool eab_required;  /* accounts need an external binding (RFC 8555 section 7.3.4) */
+    bool eab_required; /* accounts need an external binding (RFC 8555 section 7.3.4) */
+    /* hwType (RFC 4108) of the HardwareModuleName in its certificates; "": they have none */
+    char hardware[64];
     int renew_permille; /* of a certificate's life, behind which it is renewed; 0: two thirds */
 };
 

@@ -2,6 +2,7 @@
 
 #include "acme/ca/client_id.h"
 #include "acme/server/call.h"
+#include "acme/server/ident.h"
 #include "acme/server/order.h"
 #include "acme/server/policy.h"
 #include "acme/server/problem.h"
@@ -48,6 +49,16 @@ static enum td_err read_evidence(struct tx *tx, struct issue *s, struct errinfo 
     if (!s->facts)
         return err_set(ei, TD_NOMEM, "reading an order");
     return ok ? TD_OK : err_set(ei, TD_DB, "an order's evidence is damaged");
+}
+
+/* The profile may be another since newOrder. */
+static enum td_err check_names(const struct issue *s, struct errinfo *ei)
+{
+    struct acme_policy policy;
+    if (!acme_ident_hw_type(s->o.id_type, s->o.identifier))
+        return TD_OK;
+    TD_TRY(acme_policy_get(s->c->acme, span_str(s->o.profile), s->c->arena, &policy, ei));
+    return acme_policy_names(&policy, s->o.id_type, s->o.identifier, ei);
 }
 
 /* The order, its evidence, and whether the device is listed now and was so all the time. */
@@ -155,6 +166,7 @@ static enum td_err issue(struct issue *s, struct errinfo *ei)
 {
     const struct acme_conf *conf = &s->c->acme->conf;
     TD_TRY(store_read(conf->store, read_job, s, ei));
+    TD_TRY(check_names(s, ei));
     TD_TRY(read_csr(s, ei));
     TD_TRY(check_key(s, ei));
     struct ca_grant g = {.profile = s->o.profile,

@@ -56,6 +56,12 @@ static const struct {
     enum td_err (*parse)(struct span value, struct span *ret, struct errinfo *ei);
 } types[] = {{"permanent-identifier", permanent}, {"hardware-module", hardware}};
 
+const char *acme_ident_hw_type(const char *type, const char *value)
+{
+    const char *slash = strcmp(type, "hardware-module") == 0 ? strchr(value, '/') : NULL;
+    return slash ? slash + 1 : NULL;
+}
+
 enum td_err acme_ident_parse(const struct json *id, struct arena *a, struct acme_ident *ret,
                              struct errinfo *ei)
 {

@@ -21,6 +21,9 @@ struct acme_ident {
 TD_NODISCARD enum td_err acme_ident_parse(const struct json *id, struct arena *a,
                                           struct acme_ident *ret, struct errinfo *ei);
 
+/* The hwType of a valid identifier; NULL when it is no hardware-module. Borrowed from the value. */
+const char *acme_ident_hw_type(const char *type, const char *value);
+
 /* True for an object identifier in dotted form: two arcs at least, the first 0 to 2, no leading
  * zeros. */
 bool acme_oid_valid(struct span s);

@@ -156,6 +156,7 @@ static enum td_err identifier(struct ask *q, const struct json *p, struct errinf
     if (json_size(ids) > 1)
         return too_many(q, ids, ei);
     TD_TRY(acme_ident_parse(json_element(ids, 0), q->c->arena, &id, ei));
+    TD_TRY(acme_policy_names(&q->policy, id.type, id.value, ei));
     q->o.id_type = id.type;
     q->o.identifier = id.value;
     q->client_id = id.client_id;

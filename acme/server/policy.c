@@ -1,5 +1,6 @@
 #include "acme/server/policy.h"
 
+#include "acme/server/ident.h"
 #include "acme/server/problem.h"
 #include "acme/server/record.h"
 
@@ -30,6 +31,17 @@ enum td_err acme_policy_get(const struct acme *a, struct span profile, struct ar
         return e;
     return acme_refuse(ei, e, "malformed", "profile-unknown",
                        "no certificate profile of this name is issued here");
+}
+
+enum td_err acme_policy_names(const struct acme_policy *p, const char *id_type,
+                              const char *identifier, struct errinfo *ei)
+{
+    const char *wanted = acme_ident_hw_type(id_type, identifier);
+    if (!wanted || strcmp(wanted, p->hardware) == 0)
+        return TD_OK;
+    return acme_refuse(ei, TD_FORBIDDEN, "rejectedIdentifier", "hardware-type",
+                       p->hardware[0] ? "certificates of this profile name another hardware type"
+                                      : "certificates of this profile name no hardware module");
 }
 
 enum td_err acme_policy_allows(const struct acme *a, struct tx *tx, const char *profile,

@@ -9,6 +9,12 @@ TD_NODISCARD enum td_err acme_policy_get(const struct acme *a, struct span profi
                                          struct arena *arena, struct acme_policy *ret,
                                          struct errinfo *ei);
 
+/* draft-ietf-acme-device-attest section 4: who orders a hardware-module gets a certificate that
+ * names it. TD_FORBIDDEN "rejectedIdentifier" with "hardware-type" when the profile's certificates
+ * name none, or another hwType. */
+TD_NODISCARD enum td_err acme_policy_names(const struct acme_policy *p, const char *id_type,
+                                           const char *identifier, struct errinfo *ei);
+
 /* The inventory's and the profile's word in this transaction: whether that device may have such a
  * certificate. facts: JSON, NULL before the attestation. TD_FORBIDDEN "rejectedIdentifier" with the
  * reason ("device-not-listed", "profile-not-allowed", "os-too-old" ...); a fault is passed on. */

@@ -168,7 +168,8 @@ static enum td_err lint_names(const struct x509_spec *s, const struct cert *issu
     for (const char *const *n = s->san_dns; n && *n; n++)
         if (!profile_host_valid(*n))
             return err_set(ei, TD_INVAL, "not a host name or address: %.80s", *n);
-    bool san = s->san_permanent_id || (s->san_dns && s->san_dns[0]) || s->san_email || s->san_uri;
+    bool san = s->san_permanent_id || s->san_hw_type || (s->san_dns && s->san_dns[0]) ||
+               s->san_email || s->san_uri;
     if (!san && !s->cn && !s->ocsp_nocheck)
         return err_set(ei, TD_INVAL, "the certificate names nobody");
     return TD_OK;

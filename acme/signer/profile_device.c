@@ -66,6 +66,21 @@ static enum td_err tagged(const struct profile_conf *p, const struct profile_fac
     return TD_OK;
 }
 
+/* The inventory's word does not make a hardware module's name. */
+static enum td_err hardware(const struct profile_conf *p, const struct profile_facts *facts,
+                            struct x509_spec *s, struct errinfo *ei)
+{
+    const struct profile_fact *serial = &facts->of[FACT_SERIAL];
+    if (!*p->hardware)
+        return TD_OK;
+    if (serial->source != FACT_FROM_EVIDENCE)
+        return err_reason(ei, TD_FORBIDDEN, "fact-missing",
+                          "the certificate's hardware_module needs an attested serial number");
+    s->san_hw_type = p->hardware;
+    s->san_hw_serial = serial->value;
+    return TD_OK;
+}
+
 static const char *uri(const char *s)
 {
     return s && *s ? s : NULL;
@@ -108,5 +123,6 @@ enum td_err profile_device_spec(const struct profile_conf *p, const struct cadir
         .aia_ocsp = uri(conf->ocsp_url),
         .aia_ca_issuers = uri(conf->aia_url),
     };
+    TD_TRY(hardware(p, &facts, ret, ei));
     return tagged(p, &facts, a, ret, ei);
 }

@@ -116,7 +116,7 @@ static enum td_err put_tbs(struct buf *b, const struct x509_spec *s, const struc
     buf_init(&subject, 1024);
     bool empty = false;
     TD_TRY(put_subject(&subject, s, &empty, ei));
-    bool san = s->san_permanent_id || s->san_dns || s->san_email || s->san_uri;
+    bool san = s->san_permanent_id || s->san_hw_type || s->san_dns || s->san_email || s->san_uri;
     if (empty && (s->ca || !issuer || !san))
         return err_set(ei, TD_INVAL, "empty subject");
 

@@ -27,6 +27,8 @@ struct x509_spec {
     bool ca;                      /* basicConstraints (critical) CA:TRUE */
     int path_len;                 /* with ca; -1 for none */
     const char *san_permanent_id; /* RFC 4043 PermanentIdentifier, identifierValue only */
+    const char *san_hw_type; /* RFC 4108 HardwareModuleName: dotted hwType, and hwSerialNum; NULL */
+    struct span san_hw_serial;
     const char *const
         *san_dns; /* NULL-terminated; an entry that is an IP address becomes iPAddress */
     const char *san_email, *san_uri; /* rfc822Name, uniformResourceIdentifier; NULL or "" */

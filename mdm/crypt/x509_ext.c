@@ -16,6 +16,7 @@
 #define OID_AD_CA_ISSUERS "\x2b\x06\x01\x05\x05\x07\x30\x02"
 #define OID_OCSP_NOCHECK "\x2b\x06\x01\x05\x05\x07\x30\x01\x05"
 #define OID_PERMANENT_ID "\x2b\x06\x01\x05\x05\x07\x08\x03"
+#define OID_HARDWARE_MODULE "\x2b\x06\x01\x05\x05\x07\x08\x04"
 
 #define GN_OTHER 0
 #define GN_EMAIL 1
@@ -26,6 +27,7 @@
 #define URI_MAX 512
 #define DNS_MAX 253
 #define PERMANENT_ID_MAX 256
+#define HW_SERIAL_MAX 256
 
 struct ext_args {
     const struct x509_spec *spec;
@@ -144,24 +146,50 @@ static enum td_err put_aki(struct buf *b, const struct ext_args *x, struct errin
 static bool has_san(const struct ext_args *x)
 {
     const struct x509_spec *s = x->spec;
-    return set(s->san_permanent_id) || (s->san_dns && s->san_dns[0]) || set(s->san_email) ||
-           set(s->san_uri);
+    return set(s->san_permanent_id) || set(s->san_hw_type) || (s->san_dns && s->san_dns[0]) ||
+           set(s->san_email) || set(s->san_uri);
+}
+
+/* Opens an otherName whose value is a SEQUENCE; marks in *m, to be closed from the last. */
+static void open_other(struct buf *b, struct span type, size_t m[static 3])
+{
+    m[0] = der_open(b, DER_CTX_CONS(GN_OTHER));
+    der_put(b, DER_OID, type);
+    m[1] = der_open(b, DER_CTX_CONS(0));
+    m[2] = der_open(b, DER_SEQUENCE);
+}
+
+static void close_other(struct buf *b, const size_t m[static 3])
+{
+    for (size_t i = 3; i-- > 0;)
+        der_close(b, m[i]);
 }
 
 /* otherName PermanentIdentifier with identifierValue alone (RFC 4043 section 2). */
 static enum td_err put_permanent_id(struct buf *b, const char *id, struct errinfo *ei)
 {
+    size_t m[3];
     struct span s = span_str(id);
     if (s.n > PERMANENT_ID_MAX || !der_utf8_ok(s))
         return err_set(ei, TD_INVAL, "permanent identifier");
-    size_t other = der_open(b, DER_CTX_CONS(GN_OTHER));
-    der_put(b, DER_OID, SPAN_LIT(OID_PERMANENT_ID));
-    size_t value = der_open(b, DER_CTX_CONS(0));
-    size_t seq = der_open(b, DER_SEQUENCE);
+    open_other(b, SPAN_LIT(OID_PERMANENT_ID), m);
     der_put(b, DER_UTF8_STRING, s);
-    der_close(b, seq);
-    der_close(b, value);
-    der_close(b, other);
+    close_other(b, m);
+    return TD_OK;
+}
+
+/* otherName HardwareModuleName (RFC 4108 section 5). */
+static enum td_err put_hardware(struct buf *b, const struct x509_spec *s, struct errinfo *ei)
+{
+    size_t m[3];
+    uint8_t type[DER_OID_MAX];
+    size_t n = der_oid_text(s->san_hw_type, type);
+    if (n == 0 || s->san_hw_serial.n == 0 || s->san_hw_serial.n > HW_SERIAL_MAX)
+        return err_set(ei, TD_INVAL, "hardware module");
+    open_other(b, SPAN_LIT(OID_HARDWARE_MODULE), m);
+    der_put(b, DER_OID, span_of(type, n));
+    der_put(b, DER_OCTET_STRING, s->san_hw_serial);
+    close_other(b, m);
     return TD_OK;
 }
 
@@ -194,6 +222,8 @@ static enum td_err put_san(struct buf *b, const struct ext_args *x, struct errin
     size_t seq = der_open(b, DER_SEQUENCE);
     if (set(x->spec->san_permanent_id))
         TD_TRY(put_permanent_id(b, x->spec->san_permanent_id, ei));
+    if (set(x->spec->san_hw_type))
+        TD_TRY(put_hardware(b, x->spec, ei));
     for (const char *const *d = x->spec->san_dns; d && *d; d++)
         TD_TRY(put_host(b, *d, ei));
     TD_TRY(put_text_name(b, GN_EMAIL, x->spec->san_email, ei));

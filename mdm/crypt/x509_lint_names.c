@@ -4,6 +4,8 @@
 
 #define OID_SAN SPAN_LIT("\x55\x1d\x11")
 #define OID_C SPAN_LIT("\x55\x04\x06")
+#define OID_PERMANENT_ID SPAN_LIT("\x2b\x06\x01\x05\x05\x07\x08\x03")
+#define OID_HARDWARE_MODULE SPAN_LIT("\x2b\x06\x01\x05\x05\x07\x08\x04")
 #define OID_SERIAL_NUMBER SPAN_LIT("\x55\x04\x05")
 #define HOST_MAX 253
 #define LABEL_MAX 63
@@ -433,6 +435,47 @@ static bool san_other(const struct lint_tbs *t)
     return each_name(t, name_other);
 }
 
+/* Whether it is an otherName of that type; *ret is what stands in the SEQUENCE of its value, empty
+ * when it is none. */
+static bool other_of(const struct der_item *it, struct span type, struct span *ret)
+{
+    struct span in = it->val, oid, value;
+    if (it->tag != GN_OTHER || !der_get(&in, DER_OID, &oid) || !span_eq(oid, type))
+        return false;
+    *ret = (struct span){NULL, 0};
+    if (!der_get(&in, DER_CTX_CONS(0), &value) || !der_get(&value, DER_SEQUENCE, ret) || value.n)
+        *ret = (struct span){NULL, 0};
+    return true;
+}
+
+/* HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING } */
+static bool name_hardware(const struct der_item *it)
+{
+    struct span seq, type, serial;
+    return !other_of(it, OID_HARDWARE_MODULE, &seq) ||
+           (der_get(&seq, DER_OID, &type) && type.n > 0 &&
+            der_get(&seq, DER_OCTET_STRING, &serial) && serial.n > 0 && seq.n == 0);
+}
+
+static bool san_hardware(const struct lint_tbs *t)
+{
+    return each_name(t, name_hardware);
+}
+
+/* PermanentIdentifier ::= SEQUENCE { identifierValue UTF8String, assigner OPTIONAL }: ours has no
+ * assigner. */
+static bool name_permanent(const struct der_item *it)
+{
+    struct span seq, id;
+    return !other_of(it, OID_PERMANENT_ID, &seq) ||
+           (der_get(&seq, DER_UTF8_STRING, &id) && id.n > 0 && seq.n == 0);
+}
+
+static bool san_permanent(const struct lint_tbs *t)
+{
+    return each_name(t, name_permanent);
+}
+
 const struct lint_rule x509_lint_names[] = {
     {"subject-form", "RFC 5280 section 4.1.2.4", subject_form},
     {"subject-of-ca", "RFC 5280 section 4.1.2.6", subject_of_ca},
@@ -457,5 +500,7 @@ const struct lint_rule x509_lint_names[] = {
     {"san-spiffe-alone", "X509-SVID section 2", san_spiffe_alone},
     {"san-ip", "RFC 5280 section 4.2.1.6", san_ip},
     {"san-other", "RFC 5280 section 4.2.1.6", san_other},
+    {"san-permanent", "RFC 4043 section 2", san_permanent},
+    {"san-hardware", "RFC 4108 section 5", san_hardware},
 };
 const size_t x509_lint_nnames = TD_NITEMS(x509_lint_names);

@@ -5,10 +5,13 @@ import hashlib
 import hmac
 import json
 import os
+import re
+import signal
 import unittest
 
 from test_acme import ALGS, Base, Client, SERIAL, check_problem, jws, jws_signature, openssl, public_jwk
-from testudo import Server, b64url, program, run
+from test_profiles import write_profiles
+from testudo import Server, b64url, program, run, wait_for
 
 
 def bound(secret, kid, url, jwk, alg="HS256"):
@@ -181,17 +184,11 @@ class Rfc8555(Base):
 
     # --- orders ---
 
-    def test_hardware_module(self):
-        c = self.client()
+    def test_hardware_module_of_no_profile(self):
+        """Who orders one gets a certificate that names it, or none."""
         value = self.identifier() + "/1.3.6.1.4.1.99999.7"
-        got = c.order(value, "hardware-module")
-        self.assertEqual(got.json["identifiers"], [{"type": "hardware-module", "value": value}])
-        authz = c.post(got.json["authorizations"][0]).json
-        self.assertEqual(authz["identifier"], {"type": "hardware-module", "value": value})
-        key, obj = self.attestation(c, authz["challenges"][0]["token"])
-        done = c.post(authz["challenges"][0]["url"], {"attObj": b64url(obj)})
-        self.assertEqual(done.json["status"], "valid")
-        self.assertEqual(c.post(got.json["finalize"], self.csr(key)).json["status"], "valid")
+        check_problem(self.client().order(value, "hardware-module"), 400, "rejectedIdentifier",
+                      "hardware-type")
 
     def test_order_list_in_pages(self):
         c = self.client()
@@ -362,6 +359,77 @@ class Bound(Base):
         self.assertEqual(got.status, 201, got)
         c.kid = got.headers["Location"]
         self.issued(client=c)
+
+
+class HardwareModule(Base):
+    """RFC 4108 names in certificates of a profile that says so."""
+    OID = "1.3.6.1.4.1.32473.7"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server.stop()
+        write_profiles(cls.server, {"management": "[profile]\npurpose = management\n[san]\n"
+                                                  f"hardware_module = {cls.OID}\n"})
+        cls.server.start()
+
+    def ordered(self, oid=OID):
+        c = self.client()
+        value = f"{self.identifier()}/{oid}"
+        return c, value, c.order(value, "hardware-module")
+
+    def finalized(self, c, got):
+        authz = c.post(got.json["authorizations"][0]).json
+        key, obj = self.attestation(c, authz["challenges"][0]["token"])
+        done = c.post(authz["challenges"][0]["url"], {"attObj": b64url(obj)})
+        self.assertEqual(done.json["status"], "valid", done)
+        return authz, c.post(got.json["finalize"], self.csr(key))
+
+    def test_certificate(self):
+        c, value, got = self.ordered()
+        self.assertEqual(got.status, 201, got)
+        self.assertEqual(got.json["identifiers"], [{"type": "hardware-module", "value": value}])
+        authz, done = self.finalized(c, got)
+        self.assertEqual(authz["identifier"], {"type": "hardware-module", "value": value})
+        self.assertEqual(done.json["status"], "valid", done)
+        pem = c.post(done.json["certificate"]).body
+        text = openssl("x509", "-noout", "-text", data=pem).decode()
+        self.assertIn("othername: 1.3.6.1.5.5.7.8.4:", text)
+        # asn1parse: the extension's OCTET STRING, then what is in it
+        parsed = openssl("asn1parse", data=pem).decode()
+        at = re.search(r"X509v3 Subject Alternative Name\n +(\d+):.*OCTET STRING", parsed).group(1)
+        inner = openssl("asn1parse", "-strparse", at, data=pem).decode()
+        rows = re.findall(r"(cons|prim): +([^:\n]+?) *(?::(.*))?\n", inner)
+        at = [i for i, row in enumerate(rows) if row[2] in ("1.3.6.1.5.5.7.8.4", "id-on-hardwareModuleName")]
+        self.assertEqual(len(at), 1, inner)
+        self.assertEqual([(kind, what.strip(), value) for kind, what, value in rows[at[0] - 1:at[0] + 5]],
+                         [("cons", "cont [ 0 ]", ""),
+                          ("prim", "OBJECT", rows[at[0]][2]),
+                          ("cons", "cont [ 0 ]", ""),
+                          ("cons", "SEQUENCE", ""),
+                          ("prim", "OBJECT", self.OID),
+                          ("prim", "OCTET STRING", SERIAL)], inner)
+
+    def test_mismatch(self):
+        for oid in ("1.3.6.1.4.1.32473", self.OID + ".1", "1.2.3"):
+            check_problem(self.ordered(oid)[2], 400, "rejectedIdentifier", "hardware-type")
+
+    def test_profile_changes_before_finalize(self):
+        c, _, got = self.ordered()
+        write_profiles(self.server, {"management": "[profile]\npurpose = management\n"})
+        self.reload()
+        try:
+            check_problem(self.finalized(c, got)[1], 400, "rejectedIdentifier", "hardware-type")
+        finally:
+            write_profiles(self.server, {"management": "[profile]\npurpose = management\n[san]\n"
+                                                       f"hardware_module = {self.OID}\n"})
+            self.reload()
+        self.assertIn("hardware-type", [a["reason"] for a in self.server.attempts(SERIAL)])
+
+    def reload(self):
+        n = self.server.tail(10000).count("event=server.reloaded")
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: self.server.tail(10000).count("event=server.reloaded") > n)
 
 
 class Formats(unittest.TestCase):

@@ -76,6 +76,7 @@ static void write_profile(void *ctx, const struct profile_conf *c, const struct 
     for (size_t i = 0; c->eku[i]; i++)
         json_v_str(w, c->eku[i]);
     json_array_end(w);
+    json_kv_str(w, "hardware_module", *c->hardware ? c->hardware : NULL);
     json_kv_str(w, "facts_oid", *c->facts_oid ? c->facts_oid : NULL);
     json_array_key(w, "facts");
     for (unsigned i = 0; i < FACT_MAX; i++)

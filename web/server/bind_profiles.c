@@ -63,6 +63,8 @@ enum td_err bind_profile_policy(void *ctx, const char *profile, struct acme_poli
         return err_set(ei, TD_NOTFOUND, "no such certificate profile");
     *ret =
         (struct acme_policy){.eab_required = p.eab_required, .renew_permille = (int)p.renew * 10};
+    _Static_assert(sizeof p.hardware <= sizeof ret->hardware, "an OID fits");
+    memcpy(ret->hardware, p.hardware, sizeof p.hardware);
     return TD_OK;
 }
 

@@ -53,6 +53,8 @@ static const struct conf_key keys[] = {
     STR("subject", "cn", text[PROFILE_CN], "", "template of the common name"),
     STR("subject", "ou", text[PROFILE_OU], "", "template of the organizational unit"),
     STR("san", "permanent_identifier", text[PROFILE_ID], "", "template, RFC 4043"),
+    STR("san", "hardware_module", hardware, "",
+        "hwType (an OID) of a HardwareModuleName, RFC 4108, with the attested serial number"),
     STR("san", "dns", text[PROFILE_DNS], "", "template of a DNS name"),
     STR("san", "email", text[PROFILE_EMAIL], "", "template of a mail address"),
     STR("san", "uri", text[PROFILE_URI], "", "template of a URI, also spiffe://"),
@@ -68,9 +70,9 @@ static const struct conf_table table = {keys, TD_NITEMS(keys)};
 #define BUILTIN(n)                                                                                 \
     {                                                                                              \
         .name = (n), .purpose = (n), .renew = 66, .attestation = true, .keys = "p256 p384",        \
-        .text = {"{serial}", "", "{serial}", "", "", ""}, .eku_text = "clientAuth",                \
-        .eku = {"1.3.6.1.5.5.7.3.2"}, .serial = true, .facts_oid = "", .facts_text = "",           \
-        .built_in = true                                                                           \
+        .text = {"{serial}", "", "{serial}", "", "", ""}, .hardware = "",                          \
+        .eku_text = "clientAuth", .eku = {"1.3.6.1.5.5.7.3.2"}, .serial = true, .facts_oid = "",   \
+        .facts_text = "", .built_in = true                                                         \
     }
 
 const struct profile_conf *profile_conf_builtin(size_t i)
@@ -111,7 +113,7 @@ static bool dotted(struct span s)
         digit = s.p[i] != '.';
         dots += !digit;
     }
-    return digit && dots >= 2 && s.n < 64;
+    return digit && dots >= 2 && s.n < PROFILE_OID_MAX;
 }
 
 /* A delegated responder, a code signer or "anything" is nothing that a device may become. */
@@ -215,6 +217,18 @@ static enum td_err read_texts(struct profile_conf *p, struct errinfo *ei)
     return named ? TD_OK : err_set(ei, TD_INVAL, "neither cn nor [san] names the device");
 }
 
+/* A hardware module's name is what the hardware proved. */
+static enum td_err read_hardware(const struct profile_conf *p, struct errinfo *ei)
+{
+    if (!*p->hardware)
+        return TD_OK;
+    if (!dotted(span_str(p->hardware)))
+        return err_set(ei, TD_INVAL, "hardware_module: not an OID: %.80s", p->hardware);
+    if (!p->attestation || !p->serial)
+        return err_set(ei, TD_INVAL, "hardware_module needs attestation = yes and serial = yes");
+    return TD_OK;
+}
+
 static enum td_err read_life(const struct profile_conf *p, struct errinfo *ei)
 {
     bool management = strcmp(p->purpose, "management") == 0;
@@ -243,6 +257,7 @@ enum td_err profile_conf_parse(const char *name, struct span text, struct arena 
     TD_TRY(read_life(&p, ei));
     TD_TRY(read_keys(&p, ei));
     TD_TRY(read_texts(&p, ei));
+    TD_TRY(read_hardware(&p, ei));
     TD_TRY(read_eku(&p, a, ei));
     TD_TRY(read_facts(&p, ei));
     *ret = p;

@@ -9,6 +9,7 @@
 
 #define PROFILE_NAME_MAX 32
 #define PROFILE_EKU_MAX 8
+#define PROFILE_OID_MAX 64 /* of a dotted OID, with its NUL */
 
 /* Strings live in the arena it was read into, those of a built-in one are static. */
 struct profile_conf {
@@ -19,6 +20,7 @@ struct profile_conf {
     bool attestation;    /* evidence is needed */
     const char *keys;    /* "p256 p384" or one of them */
     const char *text[PROFILE_FIELDS];
+    const char *hardware; /* hwType of the HardwareModuleName with the attested serial number; "" */
     const char *eku_text;
     const char *eku[PROFILE_EKU_MAX + 1]; /* dotted OIDs, NULL-terminated */
     bool serial;                          /* serial number and UDID may stand in the certificate */

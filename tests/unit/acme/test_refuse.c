@@ -52,7 +52,7 @@ static void identifiers(void **state)
         {ID("hardware-module", "a/0.40"), 400, "malformed", "payload-malformed"},
         {ID("hardware-module", "a/1.2."), 400, "malformed", "payload-malformed"},
         {ID("hardware-module", "a/1.2.x"), 400, "malformed", "payload-malformed"},
-        {ID("hardware-module", "a/1.2.3"), 400, "rejectedIdentifier", "client-id-unknown"},
+        {ID("hardware-module", "a/1.2.3"), 400, "rejectedIdentifier", "hardware-type"},
         {"{\"identifiers\":[{\"type\":\"permanent-identifier\",\"value\":\"a\"},"
          "{\"type\":\"permanent-identifier\",\"value\":\"b\"}]}",
          400, "rejectedIdentifier", "identifier-count"},

@@ -214,17 +214,45 @@ static void replaces(void **state)
 
 /* --- identifiers ------------------------------------------------------------------------------ */
 
+static const char *hardware; /* what the certificates of the profile name */
+
+static enum td_err hardware_policy(void *ctx, const char *profile, struct acme_policy *ret,
+                                   struct errinfo *ei)
+{
+    (void)ctx;
+    (void)ei;
+    snprintf(ret->hardware, sizeof ret->hardware, "%s", hardware);
+    return strcmp(profile, "management") == 0 ? TD_OK : TD_NOTFOUND;
+}
+
+static struct answer order_hardware(struct client *c, const char *value)
+{
+    return post(c, ORDER,
+                arena_printf(&c->arena,
+                             "{\"identifiers\":[{\"type\":\"hardware-module\","
+                             "\"value\":\"%s\"}]}",
+                             value));
+}
+
+/* The certificate names the hardware that was ordered, or there is none. */
 static void hardware_module(void **state)
 {
     client_auto c;
     client_init(&c, *state);
+    struct acme *plain = c.w->acme;
+    struct acme_conf conf = world_conf(c.w);
+    conf.ops.profile_policy = hardware_policy;
+    assert_ok(acme_open(&conf, &c.w->acme, NULL));
     new_account(&c);
     const char *value = arena_printf(&c.arena, "%s/1.3.6.1.4.1.99999.1", c.client_id);
-    struct answer an = post(&c, ORDER,
-                            arena_printf(&c.arena,
-                                         "{\"identifiers\":[{\"type\":\"hardware-module\","
-                                         "\"value\":\"%s\"}]}",
-                                         value));
+    static const char *const others[] = {"", "1.3.6.1.4.1.99999.11", "1.3.6.1.4.1.99999"};
+    for (size_t i = 0; i < TD_NITEMS(others); i++) {
+        hardware = others[i];
+        struct answer no = order_hardware(&c, value);
+        refused(&no, 400, "rejectedIdentifier", "hardware-type");
+    }
+    hardware = "1.3.6.1.4.1.99999.1";
+    struct answer an = order_hardware(&c, value);
     accepted(&an, 201);
     const struct json *id = json_element(json_member(an.json, "identifiers"), 0);
     assert_string_equal(str_of(id, "type"), "hardware-module");
@@ -237,8 +265,14 @@ static void hardware_module(void **state)
     assert_string_equal(str_of(json_member(an.json, "identifier"), "value"), value);
     get_authz(&c);
     make_ready(&c);
+    hardware = "1.2.3"; /* the profile was changed meanwhile */
+    an = try_finalize(&c);
+    refused(&an, 400, "rejectedIdentifier", "hardware-type");
+    hardware = "1.3.6.1.4.1.99999.1";
     an = try_finalize(&c);
     accepted(&an, 200);
+    acme_close(c.w->acme);
+    c.w->acme = plain;
 }
 
 /* Each identifier over the first has its part of the problem, with its own fault. */

@@ -69,6 +69,8 @@ static void test_extension_bytes(void **state)
     s.eku = eku;
     s.key_usage = X509_KU_DIGITAL_SIGNATURE | X509_KU_KEY_ENCIPHERMENT;
     s.san_permanent_id = "C02ABC";
+    s.san_hw_type = "1.3.6.1.4.1.32473.1";
+    s.san_hw_serial = SPAN_LIT("C02ABC");
     s.san_dns = dns;
     s.aia_ocsp = "http://o.test/";
     s.aia_ca_issuers = "http://c.test/";
@@ -81,9 +83,11 @@ static void test_extension_bytes(void **state)
         {"\x55\x1d\x13", "0101ff04023000"},     /* basicConstraints, critical, CA:FALSE */
         {"\x55\x1d\x0f", "0101ff0404030205a0"}, /* keyUsage, critical */
         {"\x55\x1d\x25", "0416301406082b0601050507030206082b0601050507030e"},
-        /* subjectAltName: otherName PermanentIdentifier, dNSName, iPAddress twice */
-        {"\x55\x1d\x11", "043c303a"
+        /* subjectAltName: PermanentIdentifier, HardwareModuleName, dNSName, iPAddress twice */
+        {"\x55\x1d\x11", "045f305d"
                          "a01606082b06010505070803a00a30080c06433032414243"
+                         "a02106082b06010505070804a0153013"
+                         "06092b0601040181fd59010406433032414243"
                          "82086d646d2e74657374"
                          "8704c0000201"
                          "871020010db8000000000000000000000001"},

@@ -339,6 +339,14 @@ static const struct broken {
      0},
     {"san-ip", LEAF, EXT, "30058703010203", OID_SAN, 0},
     {"san-other", LEAF, EXT, "3006a00406022a03", OID_SAN, 0},
+    {"san-permanent", LEAF, EXT, "3017a01506082b06010505070803a00930070c016106022a03", OID_SAN, 0},
+    {"san-permanent", LEAF, EXT, "3014a01206082b06010505070803a006300406022a03", OID_SAN, 0},
+    {"san-hardware", LEAF, EXT, "3017a01506082b06010505070804a009300706022a03840161", OID_SAN, 0},
+    {"san-hardware", LEAF, EXT, "3016a01406082b06010505070804a008300606022a030400", OID_SAN, 0},
+    {"san-hardware", LEAF, EXT, "301aa01806082b06010505070804a00c300a06022a03040161040162", OID_SAN,
+     0},
+    {"san-hardware", LEAF, EXT, "301aa01806082b06010505070804a00c300706022a03040161040162", OID_SAN,
+     0},
 };
 
 static struct span mutant(struct world *w, const struct broken *c)

@@ -136,6 +136,26 @@ static struct profile_conf conf_of(struct world *w, const char *text)
     return p;
 }
 
+/* RFC 4108: the serial number that was proved, not the one that is listed. */
+static void test_hardware_module(void **state)
+{
+    struct world *w = *state;
+    struct profile_conf p = conf_of(w, "[san]\nhardware_module = 1.3.6.1.4.1.32473.1\n");
+    struct profile_facts f = {0};
+    device_spec(w, &p, &f, w->p256, TD_FORBIDDEN, "fact-missing");
+    profile_fact_set(&f, FACT_SERIAL, SPAN_LIT("ABC123"), FACT_FROM_INVENTORY);
+    device_spec(w, &p, &f, w->p256, TD_FORBIDDEN, "fact-missing");
+    profile_fact_set(&f, FACT_SERIAL, SPAN_LIT("ABC124"), FACT_FROM_EVIDENCE);
+    device_spec(w, &p, &f, w->p256, TD_INVAL, "device-serial");
+    profile_fact_set(&f, FACT_SERIAL, SPAN_LIT("ABC123"), FACT_FROM_EVIDENCE);
+    struct x509_spec s = device_spec(w, &p, &f, w->p256, TD_OK, NULL);
+    assert_string_equal(s.san_hw_type, "1.3.6.1.4.1.32473.1");
+    assert_true(span_eq_str(s.san_hw_serial, "ABC123"));
+    assert_string_equal(s.san_permanent_id, "ABC123");
+    s = device_spec(w, profile_conf_builtin(0), &f, w->p256, TD_OK, NULL);
+    assert_null(s.san_hw_type);
+}
+
 static void test_device(void **state)
 {
     struct world *w = *state;
@@ -366,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_hardware_module),
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_lint),
         cmocka_unit_test(test_device_serials),
