@@ -157,6 +157,12 @@ static enum td_err lint_usage(const struct x509_spec *s, const struct cert *issu
     return TD_OK;
 }
 
+static bool has_san(const struct x509_spec *s)
+{
+    return s->san_permanent_id || s->san_hw_type || (s->san_dns && s->san_dns[0]) || s->san_email ||
+           s->san_uri;
+}
+
 static enum td_err lint_names(const struct x509_spec *s, const struct cert *issuer,
                               struct errinfo *ei)
 {
@@ -168,9 +174,7 @@ static enum td_err lint_names(const struct x509_spec *s, const struct cert *issu
     for (const char *const *n = s->san_dns; n && *n; n++)
         if (!profile_host_valid(*n))
             return err_set(ei, TD_INVAL, "not a host name or address: %.80s", *n);
-    bool san = s->san_permanent_id || s->san_hw_type || (s->san_dns && s->san_dns[0]) ||
-               s->san_email || s->san_uri;
-    if (!san && !s->cn && !s->ocsp_nocheck)
+    if (!has_san(s) && !s->cn && !s->ocsp_nocheck)
         return err_set(ei, TD_INVAL, "the certificate names nobody");
     return TD_OK;
 }
