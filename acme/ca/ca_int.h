@@ -65,22 +65,19 @@ TD_NODISCARD enum td_err ca_fill_issuer(struct store *s, const uint8_t id[static
 TD_NODISCARD enum td_err ca_status_get(struct tx *tx, struct span serial, struct ca_status *ret,
                                        struct errinfo *ei);
 
-/* An OCSP answer with what its HTTP headers need. */
-struct ca_ocsp_answer {
-    struct span der;
-    bool cacheable; /* the times below hold */
-    int64_t this_update, next_update;
-};
-void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a,
-                    struct ca_ocsp_answer *ret);
+void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ocsp_answer *ret);
 
 /* The same where nothing may wait: false, and no answer, when the signer or a connection to the
  * store would be waited for. */
-bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret);
+bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ocsp_answer *ret);
 
 /* IMF-fixdate (RFC 9110 section 5.6.7). */
-#define CA_HTTP_DATE_SIZE 32
+#define CA_HTTP_DATE_SIZE OCSP_DATE_SIZE
 void ca_http_date(int64_t t, char out[static CA_HTTP_DATE_SIZE]);
+
+/* A strong entity tag of those bytes. */
+#define CA_ETAG_SIZE OCSP_ETAG_SIZE
+void ca_etag(struct span body, char out[static CA_ETAG_SIZE]);
 
 /* Whether If-None-Match names this very answer (RFC 9110 section 13.1.2). */
 bool ca_unchanged(const struct req *r, const char *etag);

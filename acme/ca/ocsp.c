@@ -18,6 +18,7 @@ struct asked {
     const struct ocsp_req *req;
     const struct ca_issuer *by;
     bool no_wait;
+    uint64_t epoch; /* before the statuses were read */
     struct ca_status status[OCSP_IDS_MAX];
 };
 
@@ -89,31 +90,44 @@ static enum td_err sign(struct ca *ca, const struct asked *q, const struct ocsp_
     return e;
 }
 
-static void answer_error(struct ca_ocsp_answer *ret, int status)
+static void answer_error(struct ocsp_answer *ret, int status)
 {
-    *ret = (struct ca_ocsp_answer){.der = ocsp_error(status)};
+    *ret = (struct ocsp_answer){.der = ocsp_error(status)};
+}
+
+/* RFC 5019 section 2.1.1: one certificate, no nonce is what may be kept. */
+static bool plain(const struct ocsp_req *req)
+{
+    return req->nids == 1 && !req->has_nonce;
+}
+
+static void keep(struct ca *ca, const struct asked *q, const struct ocsp_single *s,
+                 struct ocsp_answer *ans)
+{
+    ans->cacheable = true;
+    ans->this_update = s->this_update;
+    ans->next_update = s->next_update;
+    ca_etag(ans->der, ans->text.etag);
+    ca_http_date(ans->this_update, ans->text.this_update);
+    ca_http_date(ans->next_update, ans->text.next_update);
+    ocsp_cache_put(ca->cache, s, q->epoch, q->status[0].not_after + KEPT, ans);
 }
 
 /* False when the signer would have to be waited for. */
 static bool answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
-                          struct ca_ocsp_answer *ret)
+                          struct ocsp_answer *ret)
 {
     const struct ocsp_req *req = q->req;
     int64_t now = clock_now(ca->conf.clock);
     struct ocsp_single s[OCSP_IDS_MAX] = {0};
     for (size_t i = 0; i < req->nids; i++)
         s[i] = single(&req->ids[i], &q->status[i], now);
-    /* RFC 5019 section 2.1.1: one certificate, no nonce is what may be kept */
-    bool cacheable = req->nids == 1 && !req->has_nonce && s[0].status != OCSP_UNKNOWN;
-    struct ca_ocsp_answer ans = {
-        .cacheable = cacheable, .this_update = s[0].this_update, .next_update = s[0].next_update};
-    if (cacheable &&
-        ocsp_cache_get(ca->cache, &s[0], now, a, &ans.der, &ans.this_update, &ans.next_update)) {
-        *ret = ans;
+    bool cacheable = plain(req) && s[0].status != OCSP_UNKNOWN;
+    if (cacheable && ocsp_cache_get(ca->cache, &s[0], q->epoch, now, a, ret))
         return true;
-    }
     if (q->no_wait)
         return false;
+    struct ocsp_answer ans = {0};
     enum td_err e = sign(ca, q, s, a, &ans.der);
     if (e != TD_OK) {
         bool away = e == TD_BUSY || e == TD_TIMEOUT;
@@ -121,13 +135,13 @@ static bool answer_signed(struct ca *ca, const struct asked *q, struct arena *a,
         return true;
     }
     if (cacheable)
-        ocsp_cache_put(ca->cache, &s[0], ans.der);
+        keep(ca, q, &s[0], &ans);
     *ret = ans;
     return true;
 }
 
 static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct arena *a,
-                   struct ca_ocsp_answer *ret)
+                   struct ocsp_answer *ret)
 {
     struct errinfo ei = {0};
     struct ocsp_req *req = arena_alloc(a, sizeof *req);
@@ -145,9 +159,13 @@ static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct aren
         answer_error(ret, UNAUTHORIZED);
         return true;
     }
-    if (no_wait && (req->has_nonce || req->nids != 1))
+    if (no_wait && !plain(req))
         return false; /* never in the cache */
-    struct asked q = {.req = req, .by = by, .no_wait = no_wait};
+    struct asked q = {
+        .req = req, .by = by, .no_wait = no_wait, .epoch = store_epoch(ca->conf.store)};
+    if (plain(req) &&
+        ocsp_cache_fresh(ca->cache, req->ids[0].der, q.epoch, clock_now(ca->conf.clock), a, ret))
+        return true;
     e = (no_wait ? store_try_read : store_read)(ca->conf.store, read_statuses, &q, &ei);
     if (e != TD_OK && no_wait)
         return false;
@@ -158,13 +176,13 @@ static bool answer(struct ca *ca, struct span req_der, bool no_wait, struct aren
     return answer_signed(ca, &q, a, ret);
 }
 
-void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+void ca_ocsp_answer(struct ca *ca, struct span req_der, struct arena *a, struct ocsp_answer *ret)
 {
     metrics_add(METRIC_OCSP_REQUESTS, 1);
     (void)answer(ca, req_der, false, a, ret);
 }
 
-bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_ocsp_answer *ret)
+bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ocsp_answer *ret)
 {
     if (!answer(ca, req_der, true, a, ret))
         return false;
@@ -174,7 +192,7 @@ bool ca_ocsp_try(struct ca *ca, struct span req_der, struct arena *a, struct ca_
 
 struct span ca_ocsp(struct ca *ca, struct span req_der, struct arena *a, int64_t *ret_max_age)
 {
-    struct ca_ocsp_answer ans = {0};
+    struct ocsp_answer ans = {0};
     ca_ocsp_answer(ca, req_der, a, &ans);
     int64_t left = ans.cacheable ? ans.next_update - clock_now(ca->conf.clock) : 0;
     *ret_max_age = left > 0 ? left : 0;

@@ -10,9 +10,15 @@ struct item {
     uint64_t hash, used; /* used: the set's clock at the last use; 0 = empty */
     enum ocsp_status status;
     int reason;
-    int64_t revoked_at, this_update, next_update;
-    uint8_t *bytes; /* CertID, then the answer */
+    int64_t revoked_at, this_update, next_update, until;
+    uint64_t epoch; /* in which the status was found so */
+    struct kept *kept;
     size_t nid, nder;
+};
+
+struct kept {
+    struct ocsp_text text;
+    uint8_t bytes[]; /* CertID, then the answer */
 };
 
 struct set {
@@ -49,7 +55,7 @@ void ocsp_cache_free(struct ocsp_cache *c)
         return;
     for (size_t i = 0; i < c->nsets; i++)
         for (size_t w = 0; w < WAYS; w++)
-            free(c->sets[i].items[w].bytes);
+            free(c->sets[i].items[w].kept);
     for (size_t i = 0; i < LOCKS; i++)
         pthread_mutex_destroy(&c->locks[i]);
     free(c);
@@ -75,9 +81,9 @@ static uint64_t hash_of(const struct ocsp_cache *c, struct span s)
     return mix(h ^ c->seed);
 }
 
-static bool is_for(const struct item *it, uint64_t hash, const struct ocsp_single *s)
+static bool is_for(const struct item *it, uint64_t hash, struct span certid)
 {
-    return it->used != 0 && it->hash == hash && span_eq(span_of(it->bytes, it->nid), s->certid_der);
+    return it->used != 0 && it->hash == hash && span_eq(span_of(it->kept->bytes, it->nid), certid);
 }
 
 static bool same_status(const struct item *it, const struct ocsp_single *s)
@@ -85,39 +91,67 @@ static bool same_status(const struct item *it, const struct ocsp_single *s)
     return it->status == s->status && it->revoked_at == s->revoked_at && it->reason == s->reason;
 }
 
-bool ocsp_cache_get(struct ocsp_cache *c, const struct ocsp_single *want, int64_t now,
-                    struct arena *a, struct span *ret_der, int64_t *ret_this, int64_t *ret_next)
+static bool in_time(const struct item *it, int64_t now)
 {
-    uint64_t h = hash_of(c, want->certid_der);
+    int64_t half = it->this_update + (it->next_update - it->this_update) / 2;
+    return now >= it->this_update && now < half && now <= it->until;
+}
+
+static bool take(struct set *set, struct item *it, struct arena *a, struct ocsp_answer *ret)
+{
+    struct span der = arena_span(a, span_of(it->kept->bytes + it->nid, it->nder));
+    if (!der.p)
+        return false;
+    it->used = ++set->clock;
+    *ret = (struct ocsp_answer){.der = der,
+                                .cacheable = true,
+                                .this_update = it->this_update,
+                                .next_update = it->next_update,
+                                .text = it->kept->text};
+    return true;
+}
+
+/* `want` NULL: whatever was found in this epoch. */
+static bool find(struct ocsp_cache *c, struct span certid, const struct ocsp_single *want,
+                 uint64_t epoch, int64_t now, struct arena *a, struct ocsp_answer *ret)
+{
+    uint64_t h = hash_of(c, certid);
     size_t n = h & (c->nsets - 1);
     struct set *set = &c->sets[n];
-    struct span der = {NULL, 0};
+    bool found = false;
     pthread_mutex_lock(&c->locks[n % LOCKS]);
     for (size_t w = 0; w < WAYS; w++) {
         struct item *it = &set->items[w];
-        if (!is_for(it, h, want))
+        if (!is_for(it, h, certid))
             continue;
-        int64_t half = it->this_update + (it->next_update - it->this_update) / 2;
-        if (!same_status(it, want) || now < it->this_update || now >= half)
-            break;
-        it->used = ++set->clock;
-        der = arena_span(a, span_of(it->bytes + it->nid, it->nder));
-        *ret_this = it->this_update;
-        *ret_next = it->next_update;
+        bool right = want ? same_status(it, want) : epoch != 0 && it->epoch == epoch;
+        if (right && want)
+            it->epoch = epoch;
+        found = right && in_time(it, now) && take(set, it, a, ret);
         break;
     }
     pthread_mutex_unlock(&c->locks[n % LOCKS]);
-    if (der.p)
-        *ret_der = der;
-    return der.p != NULL;
+    return found;
+}
+
+bool ocsp_cache_fresh(struct ocsp_cache *c, struct span certid_der, uint64_t epoch, int64_t now,
+                      struct arena *a, struct ocsp_answer *ret)
+{
+    return find(c, certid_der, NULL, epoch, now, a, ret);
+}
+
+bool ocsp_cache_get(struct ocsp_cache *c, const struct ocsp_single *want, uint64_t epoch,
+                    int64_t now, struct arena *a, struct ocsp_answer *ret)
+{
+    return find(c, want->certid_der, want, epoch, now, a, ret);
 }
 
 /* The entry of the same CertID, else the one used longest ago. */
-static struct item *victim(struct set *set, uint64_t h, const struct ocsp_single *s)
+static struct item *victim(struct set *set, uint64_t h, struct span certid)
 {
     struct item *oldest = &set->items[0];
     for (size_t w = 0; w < WAYS; w++) {
-        if (is_for(&set->items[w], h, s))
+        if (is_for(&set->items[w], h, certid))
             return &set->items[w];
         if (set->items[w].used < oldest->used)
             oldest = &set->items[w];
@@ -125,22 +159,24 @@ static struct item *victim(struct set *set, uint64_t h, const struct ocsp_single
     return oldest;
 }
 
-void ocsp_cache_put(struct ocsp_cache *c, const struct ocsp_single *s, struct span der)
+void ocsp_cache_put(struct ocsp_cache *c, const struct ocsp_single *s, uint64_t epoch,
+                    int64_t until, const struct ocsp_answer *ans)
 {
-    size_t nid = s->certid_der.n;
-    if (nid == 0 || der.n == 0 || nid + der.n > OCSP_CACHE_ITEM_MAX)
+    size_t nid = s->certid_der.n, nder = ans->der.n;
+    if (nid == 0 || nder == 0 || nid + nder > OCSP_CACHE_ITEM_MAX)
         return;
-    uint8_t *bytes = malloc(nid + der.n);
-    if (!bytes)
+    struct kept *k = malloc(sizeof *k + nid + nder);
+    if (!k)
         return;
-    memcpy(bytes, s->certid_der.p, nid);
-    memcpy(bytes + nid, der.p, der.n);
+    k->text = ans->text;
+    memcpy(k->bytes, s->certid_der.p, nid);
+    memcpy(k->bytes + nid, ans->der.p, nder);
     uint64_t h = hash_of(c, s->certid_der);
     size_t n = h & (c->nsets - 1);
     struct set *set = &c->sets[n];
     pthread_mutex_lock(&c->locks[n % LOCKS]);
-    struct item *it = victim(set, h, s);
-    uint8_t *old = it->bytes;
+    struct item *it = victim(set, h, s->certid_der);
+    struct kept *old = it->kept;
     *it = (struct item){.hash = h,
                         .used = ++set->clock,
                         .status = s->status,
@@ -148,9 +184,11 @@ void ocsp_cache_put(struct ocsp_cache *c, const struct ocsp_single *s, struct sp
                         .revoked_at = s->revoked_at,
                         .this_update = s->this_update,
                         .next_update = s->next_update,
-                        .bytes = bytes,
+                        .until = until,
+                        .epoch = epoch,
+                        .kept = k,
                         .nid = nid,
-                        .nder = der.n};
+                        .nder = nder};
     pthread_mutex_unlock(&c->locks[n % LOCKS]);
     free(old);
 }

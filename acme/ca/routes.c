@@ -12,7 +12,6 @@
 
 #define TYPE_REQUEST "application/ocsp-request"
 #define TYPE_RESPONSE "application/ocsp-response"
-#define ETAG_SIZE (2 * SHA256_SIZE + 3)
 #define CERT_MAX_AGE "public, max-age=3600"
 
 void ca_http_date(int64_t t, char out[static CA_HTTP_DATE_SIZE])
@@ -29,13 +28,13 @@ void ca_http_date(int64_t t, char out[static CA_HTTP_DATE_SIZE])
              (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
-static void etag_of(struct span body, char out[static ETAG_SIZE])
+void ca_etag(struct span body, char out[static CA_ETAG_SIZE])
 {
     uint8_t h[SHA256_SIZE];
     char hex[2 * SHA256_SIZE + 1];
     digest_sha256(body, h);
     hex_enc(SPAN_ARR(h), hex);
-    snprintf(out, ETAG_SIZE, "\"%s\"", hex);
+    snprintf(out, CA_ETAG_SIZE, "\"%s\"", hex);
 }
 
 bool ca_unchanged(const struct req *r, const char *etag)
@@ -53,34 +52,29 @@ bool ca_unchanged(const struct req *r, const char *etag)
 }
 
 /* RFC 5019 section 6.2; what must not be kept says so. */
-static enum td_err cache_headers(struct resp *w, const struct ca_ocsp_answer *ans, int64_t now,
-                                 const char *etag)
+static enum td_err cache_headers(struct resp *w, const struct ocsp_answer *ans, int64_t now)
 {
     if (!ans->cacheable || ans->next_update <= now)
         return resp_header(w, "Cache-Control", "max-age=0, no-cache, no-store");
-    char text[80], date[CA_HTTP_DATE_SIZE];
+    char text[80];
     snprintf(text, sizeof text, "max-age=%lld, public, no-transform, must-revalidate",
              (long long)(ans->next_update - now));
     TD_TRY(resp_header(w, "Cache-Control", text));
-    ca_http_date(ans->this_update, date);
-    TD_TRY(resp_header(w, "Last-Modified", date));
-    ca_http_date(ans->next_update, date);
-    TD_TRY(resp_header(w, "Expires", date));
-    return resp_header(w, "ETag", etag);
+    TD_TRY(resp_header(w, "Last-Modified", ans->text.this_update));
+    TD_TRY(resp_header(w, "Expires", ans->text.next_update));
+    return resp_header(w, "ETag", ans->text.etag);
 }
 
 static enum td_err reply(const struct req *r, struct resp *w, struct span req_der)
 {
     struct ca *ca = r->ctx;
-    struct ca_ocsp_answer ans;
-    char etag[ETAG_SIZE];
+    struct ocsp_answer ans;
     if (!r->no_wait)
         ca_ocsp_answer(ca, req_der, r->arena, &ans);
     else if (!ca_ocsp_try(ca, req_der, r->arena, &ans))
         return TD_AGAIN;
-    etag_of(ans.der, etag);
-    TD_TRY(cache_headers(w, &ans, clock_now(ca->conf.clock), etag));
-    if (r->method == REQ_GET && ans.cacheable && ca_unchanged(r, etag)) {
+    TD_TRY(cache_headers(w, &ans, clock_now(ca->conf.clock)));
+    if (r->method == REQ_GET && ans.cacheable && ca_unchanged(r, ans.text.etag)) {
         w->status = 304;
         return TD_OK;
     }
@@ -124,8 +118,8 @@ static enum td_err ocsp_get(const struct req *r, struct resp *w, struct errinfo 
 static enum td_err send_cert(const struct req *r, struct resp *w, const char *type,
                              struct span body)
 {
-    char etag[ETAG_SIZE];
-    etag_of(body, etag);
+    char etag[CA_ETAG_SIZE];
+    ca_etag(body, etag);
     TD_TRY(resp_header(w, "Cache-Control", CERT_MAX_AGE));
     TD_TRY(resp_header(w, "ETag", etag));
     if (ca_unchanged(r, etag)) {

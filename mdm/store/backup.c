@@ -334,9 +334,9 @@ enum td_err store_restore(const struct store_conf *conf, const char *file, bool 
         TD_TRY(conf_of(conf, file, url, &from, ei));
         return store_copy(&from, conf, progress, ei);
     }
-    int lock = -1;
+    struct lock lock;
     TD_TRY(lock_take(path, STORE_ALONE, &lock, ei));
     enum td_err e = restore_file(conf, file, &st, path, aside, progress, a, ret_kept, ei);
-    lock_release(lock);
+    lock_release(&lock);
     return e;
 }

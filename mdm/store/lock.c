@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BYTE_SERVER, BYTE_ANYBODY, BYTE_MAX };
+enum { BYTE_SERVER, BYTE_ANYBODY, BYTE_MAX, BYTE_STATUS = BYTE_MAX };
+/* The file: the number of the server's process as text, zeros, and the word at the end. */
+enum { PID_SIZE = 32, FILE_SIZE = 4096, WORD = FILE_SIZE / sizeof(uint64_t) - 1 };
 
 /* What each use locks: 'w' against everybody, 'r' against the writers of that byte. */
 static const char wants[][BYTE_MAX + 1] = {
@@ -39,9 +42,9 @@ static void read_pid(int fd, char *out, size_t n)
  * failure: read_pid then finds no number. */
 static void write_pid(int fd)
 {
-    char text[32] = {0};
+    char text[PID_SIZE] = {0};
     snprintf(text, sizeof text, "%lld\n", (long long)getpid());
-    ssize_t put = ftruncate(fd, 0) == 0 ? pwrite(fd, text, strlen(text), 0) : 0;
+    ssize_t put = pwrite(fd, text, sizeof text, 0);
     (void)put;
 }
 
@@ -78,10 +81,24 @@ static enum td_err take(int fd, const char *path, enum store_use use, struct err
     return TD_OK;
 }
 
-enum td_err lock_take(const char *path, enum store_use use, int *ret, struct errinfo *ei)
+/* The file in memory. The room for it is taken now, as a write through the mapping could not tell
+ * of a full disk. */
+static enum td_err map_page(int fd, const char *lock, void **ret, struct errinfo *ei)
+{
+    int rc = posix_fallocate(fd, 0, FILE_SIZE);
+    if (rc != 0)
+        return err_sys(ei, TD_IO, rc, "%s", lock);
+    void *p = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        return err_sys(ei, TD_NOMEM, errno, "%s", lock);
+    *ret = p;
+    return TD_OK;
+}
+
+enum td_err lock_take(const char *path, enum store_use use, struct lock *ret, struct errinfo *ei)
 {
     char lock[PATH_MAX];
-    *ret = -1;
+    *ret = (struct lock){.fd = -1};
     if (use == STORE_NOLOCK)
         return TD_OK;
     int n = snprintf(lock, sizeof lock, "%s.lock", path);
@@ -93,16 +110,56 @@ enum td_err lock_take(const char *path, enum store_use use, int *ret, struct err
     enum td_err e = give_to_owner(fd, path, lock, ei);
     if (e == TD_OK)
         e = take(fd, path, use, ei);
+    void *page = NULL;
+    if (e == TD_OK)
+        e = map_page(fd, lock, &page, ei);
     if (e != TD_OK) {
         close(fd);
         return e;
     }
-    *ret = fd;
+    *ret = (struct lock){fd, page, (_Atomic uint64_t *)page + WORD};
     return TD_OK;
 }
 
-void lock_release(int fd)
+void lock_release(struct lock *l)
 {
-    if (fd >= 0)
-        close(fd);
+    if (l->page)
+        munmap(l->page, FILE_SIZE);
+    if (l->fd >= 0)
+        close(l->fd);
+    *l = (struct lock){.fd = -1};
+}
+
+static int status_lock(const struct lock *l, short type)
+{
+    struct flock f = {.l_type = type, .l_whence = SEEK_SET, .l_start = BYTE_STATUS, .l_len = 1};
+    int rc;
+    while ((rc = fcntl(l->fd, F_OFD_SETLKW, &f)) != 0 && errno == EINTR)
+        ;
+    return rc;
+}
+
+/* The word is odd meanwhile. A holder that was killed left it so, and it becomes even with us. */
+enum td_err lock_status_begin(struct lock *l, struct errinfo *ei)
+{
+    if (!l->word)
+        return TD_OK;
+    if (status_lock(l, F_WRLCK) != 0)
+        return err_sys(ei, TD_IO, errno, "cannot lock the database's status");
+    atomic_fetch_or(l->word, 1);
+    return TD_OK;
+}
+
+void lock_status_end(struct lock *l)
+{
+    if (!l->word)
+        return;
+    atomic_fetch_add(l->word, 1);
+    (void)status_lock(l, F_UNLCK);
+}
+
+uint64_t lock_status_epoch(const struct lock *l)
+{
+    uint64_t v = l->word ? atomic_load(l->word) : 1;
+    return v & 1 ? 0 : v + 2;
 }

@@ -18,7 +18,7 @@ struct engine {
     char path[PATH_SIZE];
     size_t nstmts;
     bool sync_full;
-    int lock;
+    struct lock lock;
 };
 
 /* A prepared statement, and the cursor over it. */
@@ -131,9 +131,24 @@ static enum td_err sq_open(const struct store_conf *conf, const char *where, siz
     return TD_OK;
 }
 
+static uint64_t sq_epoch(const struct engine *e)
+{
+    return lock_status_epoch(&e->lock);
+}
+
+static enum td_err sq_status_begin(struct engine *e, struct errinfo *ei)
+{
+    return lock_status_begin(&e->lock, ei);
+}
+
+static void sq_status_end(struct engine *e)
+{
+    lock_status_end(&e->lock);
+}
+
 static void sq_close(struct engine *e)
 {
-    lock_release(e->lock);
+    lock_release(&e->lock);
     free(e);
 }
 
@@ -518,5 +533,8 @@ const struct engine_ops store_sqlite = {
     .col_bytes = sq_col_bytes,
     .schema_init = sq_schema_init,
     .schema_exists = sq_schema_exists,
+    .epoch = sq_epoch,
+    .status_begin = sq_status_begin,
+    .status_end = sq_status_end,
     .script = sq_script,
 };

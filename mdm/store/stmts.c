@@ -15,6 +15,13 @@ static bool letters_valid(const char *s)
     return s && s[strspn(s, "tibTIB")] == '\0';
 }
 
+/* INSERT is none: nobody keeps what is not there. */
+static bool changes_status(const char *sql)
+{
+    return strncmp(sql, "UPDATE certificates ", 20) == 0 ||
+           strncmp(sql, "DELETE FROM certificates ", 25) == 0;
+}
+
 static enum td_err table_add(struct stmt_table *t, const struct store_stmt *st, struct errinfo *ei)
 {
     if (!st->name || !st->sql || !letters_valid(st->in) || !letters_valid(st->out))
@@ -26,6 +33,7 @@ static enum td_err table_add(struct stmt_table *t, const struct store_stmt *st, 
     size_t k = slot_of(t, st);
     while (t->slots[k])
         k = (k + 1) & t->mask;
+    t->status[t->n] = changes_status(st->sql);
     t->list[t->n++] = st;
     t->slots[k] = (uint32_t)t->n;
     return TD_OK;
@@ -52,9 +60,10 @@ enum td_err stmt_table_init(struct stmt_table *t, const struct store_stmts *sets
     while (slots < n * 4)
         slots *= 2;
     *t = (struct stmt_table){.list = calloc(n, sizeof(struct store_stmt *)),
+                             .status = calloc(n, sizeof *t->status),
                              .slots = calloc(slots, sizeof *t->slots),
                              .mask = slots - 1};
-    enum td_err e = t->list && t->slots ? table_fill(t, sets, nsets, ei) : TD_NOMEM;
+    enum td_err e = t->list && t->status && t->slots ? table_fill(t, sets, nsets, ei) : TD_NOMEM;
     if (e != TD_OK)
         stmt_table_free(t);
     return e;
@@ -63,6 +72,7 @@ enum td_err stmt_table_init(struct stmt_table *t, const struct store_stmts *sets
 void stmt_table_free(struct stmt_table *t)
 {
     free(t->list);
+    free(t->status);
     free(t->slots);
     *t = (struct stmt_table){0};
 }

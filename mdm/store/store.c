@@ -30,6 +30,7 @@ struct writer {
     struct job **batch;
     pthread_t thread;
     bool started;
+    bool status; /* the transaction changes the status of certificates */
 };
 
 struct store {
@@ -98,6 +99,7 @@ static bool job_run(struct writer *w, struct job *j)
     }
     if (j->err == TD_OK)
         j->err = tx_run(&tx, j->fn, j->ctx, j->ei);
+    w->status |= tx.status;
     enum txn_fate fate = s->ops->fate(w->conn);
     if (fate == TXN_STANDS && j->err != TD_OK && s->ops->txn(w->conn, TXN_UNDO, NULL) != TD_OK)
         fate = TXN_LOST;
@@ -136,6 +138,23 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+uint64_t store_epoch(const struct store *s)
+{
+    return s->ops->epoch ? s->ops->epoch(s->engine) : 0;
+}
+
+static enum td_err commit(struct writer *w, struct errinfo *ei)
+{
+    struct store *s = w->s;
+    bool status = w->status && s->ops->status_begin;
+    if (status)
+        TD_TRY(s->ops->status_begin(s->engine, ei));
+    enum td_err e = s->ops->txn(w->conn, TXN_COMMIT, ei);
+    if (status)
+        s->ops->status_end(s->engine);
+    return e;
+}
+
 /* Commits what the jobs did. *again when another try may succeed. */
 static enum td_err batch_commit(struct writer *w, size_t ok, bool *again, struct errinfo *ei)
 {
@@ -143,7 +162,7 @@ static enum td_err batch_commit(struct writer *w, size_t ok, bool *again, struct
     if (ok == 0)
         return ops->txn(w->conn, TXN_ROLLBACK, ei);
     int64_t from = now_us();
-    enum td_err e = ops->txn(w->conn, TXN_COMMIT, ei);
+    enum td_err e = commit(w, ei);
     if (e != TD_OK) {
         *again = ops->fate(w->conn) == TXN_RACED;
         return e;
@@ -160,7 +179,7 @@ static enum td_err batch_try(struct writer *w, struct job *const *jobs, size_t n
                              bool *again, struct errinfo *ei)
 {
     struct store *s = w->s;
-    *again = false;
+    *again = w->status = false;
     enum txn_op begin = alone ? TXN_BEGIN_ALONE : TXN_BEGIN_WRITE;
     enum td_err e = conn_begin(s, CONN_WRITE, begin, &w->conn, ei);
     if (!w->conn)

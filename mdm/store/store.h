@@ -71,6 +71,11 @@ enum td_err store_ping(struct store *s, struct errinfo *ei);
  * stay in this one's memory. */
 bool store_shared(const struct store *s);
 
+/* Changes with every commit, of whatever process, that changed or deleted certificates' rows: what
+ * a read found of their status behind a look at it is so still while it is the same. 0 when that
+ * cannot be told, now or ever: then only a read tells. */
+uint64_t store_epoch(const struct store *s);
+
 /* Periodic work that one node at a time does. */
 enum store_job { STORE_JOB_CLEAN, STORE_JOB_RENEW, STORE_JOB_CRL, STORE_JOB_MAX };
 

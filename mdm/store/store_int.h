@@ -103,6 +103,12 @@ struct engine_ops {
 
     /* See store_lead; NULL where one process has the database to itself. */
     bool (*lead)(struct engine *e, enum store_job job);
+
+    /* See store_epoch; around each commit that changes the status of certificates. NULL where other
+     * nodes' commits are not seen. */
+    uint64_t (*epoch)(const struct engine *e);
+    enum td_err (*status_begin)(struct engine *e, struct errinfo *ei);
+    void (*status_end)(struct engine *e);
 };
 
 #define STORE_SQLITE_SCHEME "sqlite:"
@@ -121,6 +127,7 @@ const struct engine_ops *store_engine_find(const char *url, const char **where, 
 /* Every statement of a store by number, and the number by address in one probe or two. */
 struct stmt_table {
     const struct store_stmt **list;
+    bool *status;    /* changes the status of certificates (store_epoch) */
     uint32_t *slots; /* number + 1, 0 when free */
     size_t n, mask;
 };
@@ -143,6 +150,7 @@ struct tx {
     const struct stmt_table *stmts;
     struct conn *conn;
     bool write;
+    bool status;                      /* a statement changed the status of certificates */
     const struct store_stmt *failed;  /* a statement the database refused */
     const struct store_stmt *misused; /* a column was read as what it is not */
 };

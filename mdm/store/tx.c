@@ -33,6 +33,7 @@ static enum td_err ready(struct tx *tx, const struct store_stmt *st, const struc
     enum td_err e = tx->ops->prepare(tx->conn, i, st, ei);
     if (e != TD_OK)
         tx->failed = st;
+    tx->status |= tx->stmts->status[i];
     *ret = i;
     return e;
 }

@@ -132,7 +132,8 @@ static inline void fixture_client(struct fixture *f)
 /* Further statements of a test's own, to be set before fixture_up. */
 static struct store_stmts fixture_stmts;
 
-static inline void fixture_ca(struct fixture *f)
+/* Another store on the same database, as a second process has it. */
+static inline struct store *fixture_store(const struct fixture *f)
 {
     struct store_stmts sets[] = {ca_stmts,    client_id_stmts, ca_revoke_stmts, ca_crl_stmts,
                                  audit_stmts, outbox_stmts,    fixture_stmts};
@@ -145,11 +146,19 @@ static inline void fixture_ca(struct fixture *f)
                             .sets = sets,
                             .nsets = TD_NITEMS(sets),
                             .clock = &clock_system};
-    enum td_err e = store_open(&sc, &f->store, &ei);
+    struct store *s = NULL;
+    enum td_err e = store_open(&sc, &s, &ei);
     if (e != TD_OK)
         fail_msg("store: %s", err_msg(&ei, e));
+    return s;
+}
+
+static inline void fixture_ca(struct fixture *f)
+{
+    struct errinfo ei = {0};
+    f->store = fixture_store(f);
     struct ca_conf cc = {f->store, f->client, &clock_system, &rng_system, NULL};
-    e = ca_open(&cc, &f->ca, &ei);
+    enum td_err e = ca_open(&cc, &f->ca, &ei);
     if (e != TD_OK)
         fail_msg("ca: %s", err_msg(&ei, e));
 }

@@ -241,7 +241,7 @@ static void test_no_wait(void **state)
     arena_auto a;
     arena_init(&a, 1 << 20);
     struct ca_record r;
-    struct ca_ocsp_answer ans;
+    struct ocsp_answer ans;
     int64_t age;
     issue(f, "NOWAIT1", "management", KEY_P256, &a, &r);
     add_record(f, &r);
@@ -262,6 +262,34 @@ static void test_no_wait(void **state)
     /* an error needs nobody */
     assert_true(ca_ocsp_try(f->ca, SPAN_LIT("\x30"), &a, &ans));
     assert_int_equal(status_of(ans.der), 1);
+}
+
+/* What another process commits (`testudo cert revoke` beside a server) is answered at once, though
+ * answers are given without a look into the database while nothing changes. */
+static void test_another_process(void **state)
+{
+    struct fixture *f = *state, second = *f;
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    struct ca_record r, other;
+    int64_t age;
+    second.store = fixture_store(f);
+    issue(f, "TWO1", "management", KEY_P256, &a, &r);
+    add_record(f, &r);
+    struct span id = certid(&a, ca_issuing(f->ca), DIGEST_SHA1, r.serial);
+    struct span q = ask_for(&a, f, DIGEST_SHA1, r.serial, none);
+    uint64_t before = store_epoch(f->store);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), 0x80);
+    issue(f, "TWO2", "management", KEY_P256, &a, &other);
+    add_record(&second, &other); /* changes nobody's status */
+    assert_int_equal(store_epoch(f->store), before);
+    assert_int_equal(revoke_device(&second, "TWO1"), 1);
+    if (!test_on_pg())
+        assert_true(before != 0 && store_epoch(f->store) > before);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(cert_status(ca_ocsp(f->ca, q, &a, &age), id), 0xa1);
+    store_close(second.store);
 }
 
 static void test_nonce(void **state)
@@ -700,6 +728,7 @@ int main(void)
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_expired),
         cmocka_unit_test(test_no_wait),
+        cmocka_unit_test(test_another_process),
         cmocka_unit_test(test_nonce),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_post),
