@@ -16,7 +16,7 @@ import sys
 
 os.environ["TESTUDO_BIN"] = os.path.abspath(sys.argv[1])
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
-from testudo import Server  # noqa: E402
+from testudo import Server, program  # noqa: E402
 
 LONG = "--long" in sys.argv
 CORES = os.cpu_count()
@@ -93,6 +93,28 @@ def measure(server, name, crypto, *words):
     return each
 
 
+def issuance(server, rates):
+    # The nine requests of an attested order over a new connection: 7 JWS and the CSR verified, the
+    # attestation leaf (P-384; its CA is kept), the certificate signed; a handshake of a signature
+    # and two X25519 operations.
+    crypto = cost(rates, p256_verify=7 + 1, p384_verify=1, p256_sign=1 + 1, x25519=2)
+    sim = subprocess.Popen(
+        [program("testudo-sim"), "acme-bench", *server.sim_args, "--count", str(COUNT), "--prefix",
+         "ORDER", "--threads", "32", "--hold", "--json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if sim.stdout.readline() != "ready\n":
+        sys.exit("acme-bench does not get ready")
+    before = cpu(server)
+    got = json.loads(sim.communicate("\n")[0])
+    each = (cpu(server) - before) / COUNT
+    if got["failed"]:
+        sys.exit(f"{got}")
+    client = got["simulator_cpu_seconds"] / COUNT
+    report("issuance", got["per_second"], "1/s", CORES / (crypto + client))
+    report("issuance-server-cpu", each * 1e6, "us", crypto * 1e6)
+    report("issuance-client-cpu", client * 1e6, "us")
+
+
 def enrolments(server, rates):
     # The server: 7 JWS and the CSR verified, the attestation leaf (P-384; its CA is kept), the
     # client certificate and its CertificateVerify; 3 handshakes (profile, ACME, MDM) of a
@@ -114,6 +136,7 @@ def main():
     for name in sorted(rates):
         report("openssl-" + name.replace(" ", "-"), rates[name], "op/s")
     with Server() as server:
+        issuance(server, rates)
         enrolments(server, rates)
         load = ["--duration", str(SECONDS), "--threads", "16"]
         idle = ["connect", "--state", server.fleet_dir, "--cacert", server.root, *load]

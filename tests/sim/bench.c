@@ -1,17 +1,25 @@
 #include "tests/sim/bench.h"
 
 #include "mdm/base/fs.h"
+#include "tests/sim/api.h"
 #include "tests/sim/pool.h"
 #include "tests/sim/stats.h"
 
 #include <openssl/ocsp.h>
 #include <stdlib.h>
 
-enum { CERTS_MAX = 4096, PEM_MAX = 65536, DER_MAX = 4096, LIST_ARENA = 67108864 };
+enum {
+    CERTS_MAX = 4096,
+    PEM_MAX = 65536,
+    DER_MAX = 4096,
+    LIST_ARENA = 67108864,
+    PROFILE_ARENA = 1048576
+};
 
 struct bench {
     const struct opts *o;
-    const char *what; /* "connects", "ocsp", "gets" */
+    const char *what; /* "connects", "ocsp", "gets", "orders" */
+    double cpu;       /* of this process before what is measured */
     struct stats_hist latency;
     struct stats_causes causes;
     /* connect: one device per thread */
@@ -24,6 +32,10 @@ struct bench {
     struct buf requests[CERTS_MAX]; /* DER, without a nonce */
     size_t n;
     _Atomic uint64_t good, revoked, unknown;
+    /* orders: the devices that were invited */
+    const struct enroll_ctx *c;
+    struct invited *invited;
+    struct api *apis; /* one for each thread */
 };
 
 static void print_json(struct bench *b, uint64_t done, uint64_t bad, double s, double rate)
@@ -41,7 +53,7 @@ static void print_json(struct bench *b, uint64_t done, uint64_t bad, double s, d
     json_kv_raw(&w, "seconds", span_str(text));
     snprintf(text, sizeof(text), "%.1f", rate);
     json_kv_raw(&w, "per_second", span_str(text));
-    snprintf(text, sizeof(text), "%.3f", stats_cpu_s());
+    snprintf(text, sizeof(text), "%.3f", stats_cpu_s() - b->cpu);
     json_kv_raw(&w, "simulator_cpu_seconds", span_str(text));
     if (b->n && b->https) {
         json_kv_int(&w, "good", (int64_t)atomic_load(&b->good));
@@ -374,5 +386,105 @@ enum td_err bench_http_main(const struct opts *o, int *ret_code, struct errinfo 
         https_close(b);
     free(b);
     SSL_CTX_free(tls);
+    return e;
+}
+
+/* --- ACME orders --- */
+
+struct invited {
+    struct device d;
+    struct profile p;
+    struct arena a;
+};
+
+static enum td_err invite(struct bench *b, struct invited *it, size_t i, struct api *api,
+                          struct errinfo *ei)
+{
+    char serial[64];
+    const char *url = NULL;
+    struct refusal why = {0};
+    snprintf(serial, sizeof(serial), "%s%07zu", b->o->prefix, i + 1);
+    TD_TRY(device_init(&it->d, serial, "iPhone", ei));
+    TD_TRY(api_put_device(api, serial, it->d.model_name, it->d.name, ei));
+    TD_TRY(api_invite(api, serial, &it->a, &url, ei));
+    return enroll_fetch(b->c, url, &it->a, &it->p, &why, ei);
+}
+
+static bool invite_one(void *ctx, size_t i, unsigned thread)
+{
+    struct bench *b = ctx;
+    struct errinfo ei = {0};
+    arena_init(&b->invited[i].a, PROFILE_ARENA);
+    enum td_err e = invite(b, &b->invited[i], i, &b->apis[thread], &ei);
+    if (e != TD_OK)
+        stats_cause(&b->causes, err_msg(&ei, e));
+    return e == TD_OK;
+}
+
+static bool order(void *ctx, size_t i, unsigned thread)
+{
+    struct bench *b = ctx;
+    struct errinfo ei = {0};
+    struct refusal why = {0};
+    (void)thread;
+    uint64_t t0 = stats_now_us();
+    enum td_err e = enroll_identity(b->c, &b->invited[i].d, &b->invited[i].p, &why, &ei);
+    return count(b, t0, e, &ei);
+}
+
+static enum td_err invite_all(struct bench *b, struct errinfo *ei)
+{
+    const struct opts *o = b->o;
+    b->invited = calloc((size_t)o->count, sizeof(*b->invited));
+    b->apis = calloc((size_t)o->threads, sizeof(*b->apis));
+    if (!b->invited || !b->apis)
+        return err_set(ei, TD_NOMEM, "no memory");
+    for (int64_t i = 0; i < o->threads; i++)
+        api_init(&b->apis[i], b->c->tls, o->api, b->c->token, enroll_timeout_ms(o));
+    struct pool p = {
+        .n = (size_t)o->count, .threads = (unsigned)o->threads, .fn = invite_one, .ctx = b};
+    TD_TRY(pool_run(&p, ei));
+    if (atomic_load(&p.failed) == 0)
+        return TD_OK;
+    stats_causes_print(stderr, &b->causes);
+    return err_set(ei, TD_STATE, "not every device could be invited");
+}
+
+static enum td_err orders(struct bench *b, int *ret_code, struct errinfo *ei)
+{
+    const struct opts *o = b->o;
+    if (!o->api || !o->token_file || !o->pki || !o->cacert || !o->count)
+        return err_set(ei, TD_INVAL, "--api, --token-file, --pki, --cacert and --count are needed");
+    stats_causes_init(&b->causes);
+    TD_TRY(invite_all(b, ei));
+    if (o->hold) {
+        puts("ready");
+        fflush(stdout);
+        (void)getchar();
+    }
+    b->cpu = stats_cpu_s();
+    return run(b, order, (size_t)o->count, (unsigned)o->threads, ret_code, ei);
+}
+
+enum td_err bench_acme_main(const struct opts *o, int *ret_code, struct errinfo *ei)
+{
+    enroll_ctx_auto c = {0};
+    TD_TRY(enroll_ctx_open(o, &c, ei));
+    struct bench *b = calloc(1, sizeof(*b));
+    if (!b)
+        return err_set(ei, TD_NOMEM, "no memory");
+    b->o = o;
+    b->c = &c;
+    b->what = "orders";
+    enum td_err e = orders(b, ret_code, ei);
+    for (int64_t i = 0; b->apis && i < o->threads; i++)
+        api_free(&b->apis[i]);
+    for (int64_t i = 0; b->invited && i < o->count; i++) {
+        device_free(&b->invited[i].d);
+        arena_free(&b->invited[i].a);
+    }
+    free(b->apis);
+    free(b->invited);
+    free(b);
     return e;
 }

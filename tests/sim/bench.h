@@ -1,4 +1,4 @@
-/* Load on one endpoint: Idle reports, OCSP requests, plain GETs. */
+/* Load on one endpoint: Idle reports, OCSP requests, plain GETs, ACME orders. */
 #ifndef TD_SIM_BENCH_H
 #define TD_SIM_BENCH_H
 
@@ -14,5 +14,10 @@ enum td_err bench_ocsp_main(const struct opts *o, int *ret_code, struct errinfo 
 
 /* The subcommand http-bench: GET of one URL over kept connections. */
 enum td_err bench_http_main(const struct opts *o, int *ret_code, struct errinfo *ei);
+
+/* The subcommand acme-bench: invites made-up devices and fetches their enrolment profiles; then,
+ * and with --hold behind a line on standard input, measures the nine requests of an attested ACME
+ * order for each, over a connection of its own. */
+enum td_err bench_acme_main(const struct opts *o, int *ret_code, struct errinfo *ei);
 
 #endif

@@ -158,7 +158,7 @@ enum td_err enroll_adopt(struct device *d, const struct profile *p, struct errin
     return TD_OK;
 }
 
-static enum td_err identity(const struct enroll_ctx *c, struct device *d, const struct profile *p,
+enum td_err enroll_identity(const struct enroll_ctx *c, struct device *d, const struct profile *p,
                             struct refusal *why, struct errinfo *ei)
 {
     http_auto http;
@@ -222,7 +222,7 @@ enum td_err enroll_run(const struct enroll_ctx *c, struct device *d, const char 
     TD_TRY(enroll_adopt(d, &p, ei));
     uint64_t t1 = stats_now_us();
     us[ENROLL_PAGE] = t1 - t0;
-    TD_TRY(identity(c, d, &p, why, ei));
+    TD_TRY(enroll_identity(c, d, &p, why, ei));
     us[ENROLL_ACME] = stats_now_us() - t1;
     TD_TRY(manage(c, d, us, why, ei));
     us[ENROLL_TOTAL] = stats_now_us() - t0;

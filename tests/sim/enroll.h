@@ -42,6 +42,10 @@ enum td_err enroll_fetch(const struct enroll_ctx *c, const char *url, struct are
 /* Takes over what the profile says about the MDM server. */
 enum td_err enroll_adopt(struct device *d, const struct profile *p, struct errinfo *ei);
 
+/* The identity that the profile asks for, by ACME over a new connection; the device gets it. */
+enum td_err enroll_identity(const struct enroll_ctx *c, struct device *d, const struct profile *p,
+                            struct refusal *why, struct errinfo *ei);
+
 /* The whole enrolment of a device that device_init made. us[] gets the microseconds of the phases
  * reached (others 0). The caller saves the device. */
 enum td_err enroll_run(const struct enroll_ctx *c, struct device *d, const char *url,

@@ -29,6 +29,7 @@ static const struct command {
      "enrolled devices connect and execute commands"},
     {"run", NULL, OPTS_RUN, fleet_run_main, "enrol, then connect every few seconds"},
     {"fault", NULL, OPTS_FAULT, fault_main, "misbehave once and judge the server's answer"},
+    {"acme-bench", NULL, OPTS_ACME, bench_acme_main, "measure attested ACME orders"},
     {"ocsp-bench", NULL, OPTS_OCSP, bench_ocsp_main, "measure OCSP requests"},
     {"http-bench", NULL, OPTS_HTTP, bench_http_main, "measure plain GET requests"},
 };

@@ -15,7 +15,8 @@ enum opts_for {
     OPTS_RUN = 16,
     OPTS_FAULT = 32,
     OPTS_OCSP = 64,
-    OPTS_HTTP = 128
+    OPTS_HTTP = 128,
+    OPTS_ACME = 256
 };
 
 enum { OPTS_NOTNOW_MAX = 16 };
@@ -25,7 +26,7 @@ struct opts {
     const char *model, *issuer, *acks, *certs, *kind, *error_text;
     int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout, retry;
     bool lose_identity, signature, mtls, json, put_inventory, all, list, nonce, resume, quiet,
-        fresh;
+        fresh, hold;
     const char *notnow[OPTS_NOTNOW_MAX];
     size_t nnotnow;
 };
