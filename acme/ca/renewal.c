@@ -15,6 +15,7 @@ enum {
     STMT_RETIRE,
     STMT_OTHERS,
     STMT_OF_PROFILE,
+    STMT_REPLACED,
     STMT_MAX
 };
 
@@ -56,6 +57,11 @@ static const struct store_stmt stmts[STMT_MAX] = {
                          "SELECT sha256 FROM certificates WHERE device_serial = ?1 AND status <> 1 "
                          "AND profile = ?2 LIMIT 1",
                          "tt", "b"},
+    [STMT_REPLACED] = {"ca.replaced",
+                       "UPDATE certificates SET renew_at = NULL, retire_at = CASE WHEN not_after < "
+                       "?2 THEN not_after ELSE ?2 END WHERE serial = ?1 AND purpose = 'access' AND "
+                       "retire_at IS NULL",
+                       "bi", ""},
 };
 
 const struct store_stmts ca_renewal_stmts = {stmts, STMT_MAX};
@@ -169,6 +175,13 @@ enum td_err ca_renewal_newest(struct tx *tx, const char *device_serial, const ch
         }
     }
     return e == TD_NOTFOUND ? TD_OK : e;
+}
+
+enum td_err ca_renewal_replaced(struct tx *tx, struct span serial, int64_t retire_at,
+                                struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[STMT_REPLACED], SV_LIST(SV_BLOB(serial), SV_INT(retire_at)), NULL,
+                   ei);
 }
 
 /* The first row's digest and number; TD_NOTFOUND when nothing is to be retired. */

@@ -42,6 +42,12 @@ TD_NODISCARD enum td_err ca_renewal_newest(struct tx *tx, const char *device_ser
                                            const char *profile, struct arena *a, struct span *ret,
                                            struct errinfo *ei);
 
+/* A client of its own accord got a certificate that takes the place of this one. An access
+ * certificate is retired at that time, or its end if that is sooner, and not renewed any more; a
+ * management certificate when the new one is used first (ca_renewal_used). */
+TD_NODISCARD enum td_err ca_renewal_replaced(struct tx *tx, struct span serial, int64_t retire_at,
+                                             struct errinfo *ei);
+
 /* Revokes (superseded) at most `max` that are to be retired at `now`. */
 TD_NODISCARD enum td_err ca_renewal_retire(struct tx *tx, int64_t now, size_t max,
                                            int64_t *ret_count, struct errinfo *ei);

@@ -62,7 +62,8 @@ struct acme_conf {
     int64_t order_ttl, nonce_ttl; /* seconds; nonce at least 600 */
     int64_t
         keep_issued; /* orders that issued, with their account; at most the certificate's life */
-    int64_t idle_accounts;       /* accounts without an order: no more than so many rows, ever */
+    int64_t replaced_grace; /* an access certificate that a client replaced is good for so long */
+    int64_t idle_accounts;  /* accounts without an order: no more than so many rows, ever */
     const char *terms, *website; /* URLs for the directory; NULL or "" for none */
     unsigned formats_off;        /* attestation formats that are off (attest_formats_parse) */
     struct acme_limits limits;

@@ -1,12 +1,14 @@
 #include "acme/server/finalize.h"
 
 #include "acme/ca/client_id.h"
+#include "acme/ca/renewal.h"
 #include "acme/server/call.h"
 #include "acme/server/ident.h"
 #include "acme/server/order.h"
 #include "acme/server/policy.h"
 #include "acme/server/problem.h"
 #include "acme/server/record.h"
+#include "acme/server/replaces.h"
 #include "acme/server/stmts.h"
 #include "acme/server/url.h"
 #include "mdm/base/b64.h"
@@ -21,6 +23,7 @@ struct issue {
     const char *facts;          /* of the evidence, JSON */
     struct profile_facts known; /* those and the inventory's */
     struct span renews;         /* certificate whose place it takes, or empty */
+    bool replaces;              /* on the client's word (RFC 9773), not of a renewal of ours */
     struct csr csr;
     struct ca_record rec;
     struct acme_order done; /* as it stands after the job */
@@ -78,6 +81,9 @@ static enum td_err read_job(struct tx *tx, void *ctx, struct errinfo *ei)
     TD_TRY(read_evidence(tx, s, ei));
     TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
     TD_TRY(client_id_renews(tx, s->id, s->c->arena, &s->renews, ei));
+    s->replaces = s->renews.n == 0;
+    if (s->replaces)
+        TD_TRY(acme_replaces_serial(tx, s->c, &s->o, &s->renews, ei));
     if (!ops->device_facts)
         return TD_OK;
     return ops->device_facts(ops->ctx, tx, s->o.serial, s->facts, s->c->arena, &s->known, ei);
@@ -142,6 +148,8 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_ISSUED, ei));
     TD_TRY(ca_record_add(tx, &s->rec, ei));
     TD_TRY(client_id_consume(tx, s->o.id, s->c->now, ei));
+    if (s->replaces && s->renews.n)
+        TD_TRY(ca_renewal_replaced(tx, s->renews, s->c->now + s->c->acme->conf.replaced_grace, ei));
     TD_TRY(keep(tx, s, ei));
     struct attempt t = acme_attempt(s->c, s->o.serial, s->o.id, "issued", NULL);
     t.detail = s->rec.profile;

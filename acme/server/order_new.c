@@ -3,13 +3,13 @@
 #include "acme/ca/client_id.h"
 #include "acme/server/account.h"
 #include "acme/server/call.h"
-#include "acme/server/certid.h"
 #include "acme/server/ident.h"
 #include "acme/server/limit.h"
 #include "acme/server/order.h"
 #include "acme/server/policy.h"
 #include "acme/server/problem.h"
 #include "acme/server/record.h"
+#include "acme/server/replaces.h"
 #include "acme/server/stmts.h"
 #include "acme/server/url.h"
 #include "mdm/base/log.h"
@@ -47,34 +47,6 @@ static enum td_err check_binding(const struct ask *q, const struct acme_account 
     return TD_OK;
 }
 
-/* RFC 9773 section 5: the certificate is of this device and profile, and no other order stands that
- * replaces it. */
-static enum td_err check_replaced(struct tx *tx, const struct ask *q, struct errinfo *ei)
-{
-    struct ca_record r;
-    struct cur row;
-    if (!q->o.replaces)
-        return TD_OK;
-    enum td_err e = acme_certid_find(tx, span_str(q->o.replaces), q->c->arena, &r, ei);
-    if (e == TD_NOTFOUND)
-        return acme_refuse(ei, TD_INVAL, "malformed", "replaces-unknown",
-                           "the certificate to replace is none of ours");
-    if (e != TD_OK)
-        return e;
-    if (strcmp(r.device_serial, q->o.serial) != 0 || strcmp(r.profile, q->o.profile) != 0)
-        return acme_refuse(ei, TD_FORBIDDEN, "unauthorized", "replaces-foreign",
-                           "the certificate to replace is of another device or profile");
-    e = tx_row(tx, ACME_SQL(ORDER_REPLACES), SV_LIST(SV_TEXT(q->o.replaces), SV_INT(q->c->now)),
-               &row, ei);
-    if (e == TD_NOTFOUND)
-        return TD_OK;
-    if (e != TD_OK)
-        return e;
-    cur_end(&row);
-    return acme_refuse(ei, TD_CONFLICT, "alreadyReplaced", "already-replaced",
-                       "another order replaces that certificate already");
-}
-
 /* The device behind the identifier, listed at this moment. */
 static enum td_err claim(struct tx *tx, struct ask *q, struct errinfo *ei)
 {
@@ -107,7 +79,7 @@ static enum td_err job(struct tx *tx, void *ctx, struct errinfo *ei)
     TD_TRY(acme_limit_account(tx, c, ei));
     TD_TRY(claim(tx, q, ei));
     TD_TRY(acme_limit_device(tx, c, q->o.serial, ei));
-    TD_TRY(check_replaced(tx, q, ei));
+    TD_TRY(acme_replaces_check(tx, c, &q->o, ei));
     TD_TRY(tx_exec(tx, ACME_SQL(ACCOUNT_KEEP),
                    SV_LIST(SV_TEXT(c->account_id), SV_INT(q->o.expires_at)), NULL, ei));
     return tx_exec(tx, ACME_SQL(ORDER_ADD),

@@ -1,12 +1,15 @@
 """RFC 8555 and 9773 beside Apple's path: accounts that live on, every algorithm, key change,
 revocation, external account binding, renewal information, rate limits."""
 import base64
+import calendar
 import hashlib
 import hmac
 import json
 import os
+import plistlib
 import re
 import signal
+import time
 import unittest
 
 from test_acme import ALGS, Base, Client, SERIAL, check_problem, jws, jws_signature, openssl, public_jwk
@@ -181,6 +184,104 @@ class Rfc8555(Base):
         past = self.server.get(self.server.public, f"{base}/{certid(der)}").json["suggestedWindow"]
         self.assertLess(past["end"], window["start"])
         self.assertLess(past["start"], past["end"])
+
+    def number(self, der):
+        text = openssl("x509", "-inform", "DER", "-noout", "-serial", data=der).decode()
+        return text.strip().partition("=")[2].lower()
+
+    def check_window(self, der):
+        """What RFC 9773 section 4.2 and 4.3 ask of an answer; the window in seconds."""
+        base = self.server.get(self.server.public, "/acme/management/directory").json["renewalInfo"]
+        got = self.server.get(self.server.public,
+                              f"{base[len(self.server.public):]}/{certid(der)}")
+        self.assertEqual((got.status, got.headers["Content-Type"]), (200, "application/json"), got)
+        self.assertRegex(got.headers["Retry-After"], r"^[1-9][0-9]*$")
+        self.assertLessEqual(int(got.headers["Retry-After"]), 86400)
+        self.assertIsNone(got.headers["Replay-Nonce"])
+        window = got.json["suggestedWindow"]
+        self.assertEqual(set(window), {"start", "end"})
+        start, end = (calendar.timegm(time.strptime(window[k], "%Y-%m-%dT%H:%M:%SZ"))
+                      for k in ("start", "end"))
+        self.assertLess(start, end)
+        return start, end
+
+    def test_window(self):
+        """Inside the validity while the certificate is good or on hold, past once it is revoked."""
+        c, _, _, der = self.issued()
+        begin, over = (calendar.timegm(time.strptime(line.split("=")[1], "%b %d %H:%M:%S %Y GMT"))
+                       for line in openssl("x509", "-inform", "DER", "-noout", "-dates",
+                                           data=der).decode().splitlines())
+        good = self.check_window(der)
+        self.assertTrue(begin < good[0] and good[1] < over, (begin, good, over))
+        self.assertAlmostEqual((good[0] - begin) / (over - begin), 0.66, delta=0.01)
+        held = self.server.api("POST", f"/api/v1/certificates/{self.number(der)}/hold", {})
+        self.assertIn(held.status, (200, 204), held)
+        self.assertEqual(self.check_window(der), good)
+        got = c.post(c.urls["revokeCert"], {"certificate": b64url(der)})
+        self.assertEqual(got.status, 200, got)
+        self.assertLess(self.check_window(der)[1], time.time())
+
+    def test_replaced_management_identity(self):
+        """Retired at the first use of its successor, as in a renewal of ours."""
+        serial = "RFCREPL001"
+        self.server.put_device(serial)
+        c, _, key, der = self.issued(serial)
+        self.enrol(c, key, der, "first", serial)
+        got = c.order(self.identifier(serial), replaces=certid(der))
+        self.assertEqual(got.status, 201, got)
+        authz = c.post(got.json["authorizations"][0]).json
+        second, obj = self.attestation(c, authz["challenges"][0]["token"], serial)
+        self.assertEqual(c.post(authz["challenges"][0]["url"],
+                                {"attObj": b64url(obj)}).json["status"], "valid")
+        done = c.post(got.json["finalize"], self.csr(second))
+        self.assertEqual(done.json["status"], "valid", done)
+        pem = c.post(done.json["certificate"]).body
+        number = self.number(der)
+        self.assertEqual([x["status"] for x in self.server.certificates(serial)],
+                         ["good", "good"])  # nothing was used yet
+        before = self.server.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]
+        self.assertEqual(self.idle(self.pem(c, second, pem, "second")).status, 200)
+        certs = {x["serial"]: x for x in self.server.certificates(serial)}
+        self.assertEqual((certs[number]["status"], certs[number]["reason"]),
+                         ("revoked", "superseded"))
+        self.assertEqual({x["status"] for n, x in certs.items() if n != number}, {"good"})
+        after = self.server.api("GET", f"/api/v1/devices/{serial}").json["enrollment"]
+        self.assertEqual((after["state"], after["udid"], after["enrolled_at"]),
+                         ("enrolled", before["udid"], before["enrolled_at"]))
+        # the old one is over, and was replaced
+        self.assertEqual(self.idle(c.path("first.pem")).status, 403)
+        check_problem(c.order(self.identifier(serial), replaces=certid(der)), 409, "alreadyReplaced",
+                      "already-replaced")
+        # nobody else replaces the new one
+        new = openssl("x509", "-outform", "DER", data=pem)
+        check_problem(self.client().order(self.identifier(serial), replaces=certid(new)), 403,
+                      "unauthorized", "replaces-foreign")
+
+    UDID = "00008120-00RFCREPL0001"
+
+    def pem(self, c, key, cert, name):
+        """Certificate and key in one file."""
+        path = c.path(name + ".pem")
+        with open(key, "rb") as f, open(path, "wb") as out:
+            out.write(cert + b"\n" + f.read())
+        return path
+
+    def put(self, path, pem, message, kind):
+        return self.server.request(self.server.device, "PUT", path, plistlib.dumps(message),
+                                   {"Content-Type": kind}, self.server.tls(pem))
+
+    def idle(self, pem):
+        return self.put("/mdm/connect", pem, {"Status": "Idle", "UDID": self.UDID},
+                        "application/x-apple-aspen-mdm")
+
+    def enrol(self, c, key, der, name, serial):
+        pem = self.pem(c, key, openssl("x509", "-inform", "DER", data=der), name)
+        topic = "com.apple.mgmt.External.testudo"
+        for message in ({"MessageType": "Authenticate", "SerialNumber": serial},
+                        {"MessageType": "TokenUpdate", "PushMagic": "m", "Token": b"\1" * 32}):
+            got = self.put("/mdm/checkin", pem, {"UDID": self.UDID, "Topic": topic, **message},
+                           "application/x-apple-aspen-mdm-checkin")
+            self.assertEqual(got.status, 200, got)
 
     # --- orders ---
 

@@ -150,6 +150,7 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
         .order_ttl = s->conf.acme_order_ttl,
         .nonce_ttl = s->conf.acme_nonce_ttl,
         .keep_issued = s->conf.keep_issued_orders,
+        .replaced_grace = s->conf.renew_grace,
         .idle_accounts = s->conf.acme_idle_accounts,
         .terms = s->conf.acme_terms,
         .website = s->conf.acme_website,

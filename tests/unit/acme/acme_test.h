@@ -19,6 +19,7 @@
 
 #include "../engine.h"
 #include "acme/ca/client_id.h"
+#include "acme/ca/renewal.h"
 #include "acme/server/acme.h"
 #include "mdm/base/b64.h"
 #include "mdm/base/limits.h"
@@ -189,8 +190,9 @@ static inline int world_setup(void **state)
     char file[80];
     snprintf(file, sizeof file, "%.60s/db", w->dir);
     test_store_url(file, w->db);
-    struct store_stmts sets[] = {acme_stmts,    ca_stmts,    ca_revoke_stmts, client_id_stmts,
-                                 attempt_stmts, audit_stmts, outbox_stmts,    world_more_stmts};
+    struct store_stmts sets[] = {acme_stmts,      ca_stmts,         ca_revoke_stmts,
+                                 client_id_stmts, ca_renewal_stmts, attempt_stmts,
+                                 audit_stmts,     outbox_stmts,     world_more_stmts};
     struct store_conf sc = {.twice = test_twice(),
                             .url = w->db,
                             .readers = 4,

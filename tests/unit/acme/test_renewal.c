@@ -127,6 +127,14 @@ static int64_t time_of(const struct answer *an, const char *which)
     return t;
 }
 
+static void revoke_it(struct client *c, const struct cert *cert)
+{
+    struct answer an = post(
+        c, BASE "/acme/revoke-cert",
+        arena_printf(&c->arena, "{\"certificate\":\"%s\"}", b64url_str(&c->arena, cert_der(cert))));
+    accepted(&an, 200);
+}
+
 static void information(void **state)
 {
     client_auto c;
@@ -148,10 +156,7 @@ static void information(void **state)
         an = info(&c, unknown[i]);
         refused(&an, 404, "malformed", "certificate-unknown");
     }
-    an = post(
-        &c, BASE "/acme/revoke-cert",
-        arena_printf(&c.arena, "{\"certificate\":\"%s\"}", b64url_str(&c.arena, cert_der(cert))));
-    accepted(&an, 200);
+    revoke_it(&c, cert);
     an = info(&c, id);
     accepted(&an, 200);
     assert_true(time_of(&an, "end") < FAKE_NOW);
@@ -210,6 +215,85 @@ static void replaces(void **state)
     memcpy(foreign.client_id, j.id, strlen(j.id) + 1);
     an = replace(&foreign, id);
     refused(&an, 403, "unauthorized", "replaces-foreign");
+}
+
+struct record_job {
+    const struct cert *cert;
+    struct arena *a;
+    struct ca_record r;
+};
+
+static enum td_err record_read(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct record_job *j = ctx;
+    return ca_record_get(tx, cert_serial(j->cert), j->a, &j->r, ei);
+}
+
+/* Serial number of the certificate whose place it takes; empty for none. */
+static struct span renews(struct client *c, const struct cert *cert)
+{
+    struct record_job j = {.cert = cert, .a = &c->arena};
+    assert_ok(store_read(c->w->store, record_read, &j, NULL));
+    return j.r.renews;
+}
+
+/* The certificate of an order that says it replaces that one. */
+static struct cert *issue_replacing(struct client *c, const char *id)
+{
+    again(c);
+    struct answer an = replace(c, id);
+    accepted(&an, 201);
+    c->order = an.location;
+    c->authz = json_str(json_element(json_member(an.json, "authorizations"), 0));
+    c->finalize = str_of(an.json, "finalize");
+    return issue(c);
+}
+
+static enum td_err renewal_id_add(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct record_job *j = ctx;
+    const char *id = (const char *)j->r.der.p;
+    return client_id_add_renewal(tx, id, SERIAL, "management", cert_serial(j->cert), FAKE_NOW,
+                                 FAKE_NOW + 86400, ei);
+}
+
+/* What the client says is what a renewal of ours says: the new one takes the old one's place. */
+static void replaced(void **state)
+{
+    client_auto c, foreign;
+    client_init(&c, *state);
+    client_init(&foreign, *state);
+    cert_auto *first = issue(&c);
+    assert_int_equal(renews(&c, first).n, 0);
+    cert_auto *second = issue_replacing(&c, certid(&c, first));
+    assert_true(span_eq(renews(&c, second), cert_serial(first)));
+    again(&c);
+    struct answer an = replace(&c, certid(&c, first));
+    refused(&an, 409, "alreadyReplaced", "already-replaced");
+    /* another account of the same device */
+    struct cid_job j = {arena_printf(&foreign.arena, "%.42sY", c.client_id), SERIAL,
+                        c.w->clock.at + 600};
+    assert_ok(store_write(c.w->store, cid_add, &j, NULL));
+    new_account(&foreign);
+    memcpy(foreign.client_id, j.id, strlen(j.id) + 1);
+    an = replace(&foreign, certid(&foreign, second));
+    refused(&an, 403, "unauthorized", "replaces-foreign");
+    /* replaced by a renewal of ours, whose client said nothing */
+    again(&c);
+    rng_token(&rng_system, c.client_id);
+    struct record_job own = {.cert = second, .r = {.der = span_str(c.client_id)}};
+    assert_ok(store_write(c.w->store, renewal_id_add, &own, NULL));
+    cert_auto *third = issue(&c);
+    assert_true(span_eq(renews(&c, third), cert_serial(second)));
+    again(&c);
+    an = replace(&c, certid(&c, second));
+    refused(&an, 409, "alreadyReplaced", "already-replaced");
+    /* a revoked one may be named, and has no place to take; its successor counts for nothing */
+    revoke_it(&c, third);
+    cert_auto *fourth = issue_replacing(&c, certid(&c, third));
+    assert_int_equal(renews(&c, fourth).n, 0);
+    cert_auto *fifth = issue_replacing(&c, certid(&c, second));
+    assert_true(span_eq(renews(&c, fifth), cert_serial(second)));
 }
 
 /* --- identifiers ------------------------------------------------------------------------------ */
@@ -314,6 +398,7 @@ int main(void)
         cmocka_unit_test(oids),
         cmocka_unit_test_setup(information, world_reset),
         cmocka_unit_test_setup(replaces, world_reset),
+        cmocka_unit_test_setup(replaced, world_reset),
         cmocka_unit_test_setup(hardware_module, world_reset),
         cmocka_unit_test_setup(subproblems, world_reset),
     };

@@ -203,6 +203,44 @@ static void test_retiring(void **state)
     assert_int_equal(q.newest.n, 0);
 }
 
+static enum td_err replaced(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct ask *q = ctx;
+    return ca_renewal_replaced(tx, q->newest, q->next, ei);
+}
+
+/* By a client of its own accord (RFC 9773). */
+static void test_replaced(void **state)
+{
+    struct fixture *f = *state;
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    struct errinfo ei = {0};
+    struct ca_record r;
+    add(f, 30, "REN5", "access", 5000, 0);
+    add(f, 31, "REN5", "management", 5001, 0);
+    struct ask q = {.a = &a, .now = 6000};
+    for (uint8_t n = 30; n <= 31; n++) {
+        record(&r, n, "REN5", "access", 0, 0);
+        q.newest = r.serial;
+        q.next = n == 30 ? 200000 : 7000; /* behind its end, 100000; and no matter */
+        assert_ok(store_write(f->store, replaced, &q, &ei));
+    }
+    assert_ok(store_read(f->store, due, &q, &ei));
+    assert_int_equal(q.n, 1); /* the access certificate is not renewed by us any more */
+    assert_string_equal(q.list[0].profile, "management");
+    q.now = 99999;
+    assert_ok(store_write(f->store, retire, &q, &ei));
+    assert_int_equal(q.count, 0);
+    q.now = 100000;
+    assert_ok(store_write(f->store, retire, &q, &ei));
+    assert_int_equal(q.count, 1);
+    assert_true(revoked(f, &a, 30));
+    assert_false(revoked(f, &a, 31)); /* that is for its first use */
+    q.next = 0;
+    assert_ok(store_write(f->store, done, &q, &ei)); /* of 31, for the tests behind */
+}
+
 /* The first use ends the old one and what else was issued for the same renewal. */
 static void test_first_use(void **state)
 {
@@ -255,9 +293,8 @@ static int up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_claims),
-        cmocka_unit_test(test_retiring),
-        cmocka_unit_test(test_first_use),
+        cmocka_unit_test(test_claims),   cmocka_unit_test(test_retiring),
+        cmocka_unit_test(test_replaced), cmocka_unit_test(test_first_use),
         cmocka_unit_test(test_waiting),
     };
     return cmocka_run_group_tests(tests, up, fixture_down);
