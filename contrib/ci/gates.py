@@ -32,6 +32,7 @@ VENDORS = {
     r"ini\.h": r"mdm/base/conf\.c",
     r"openssl/.*": r"mdm/crypt/\w+\.[ch]",
     r"(nettle/.*|gmp\.h)": r"mdm/crypt/p384\.c",
+    r"curl/.*": r"web/hook/post\.c",
     r"nghttp2/.*": r"apns/h2\.c",
 }
 
@@ -53,6 +54,7 @@ PREFIXES = {
     "auth": {"token"},
     "api": {"api"},
     "device": {"device"},
+    "hook": {"hook"},
     "profiles": {"payload", "profile"},
 }
 

@@ -20,6 +20,7 @@ td_external(microhttpd libmicrohttpd)
 td_external(gnutls gnutls)
 td_external(qrencode libqrencode)
 td_external(seccomp libseccomp)
+td_external(curl libcurl)
 # The header of PKCS#11 alone: modules are loaded by name, p11-kit's own library is not used.
 pkg_check_modules(p11kit REQUIRED p11-kit-1)
 add_library(PkgConfig::cryptoki INTERFACE IMPORTED)

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034  # used by those
 DEPS_BUILD="build-essential cmake ninja-build pkg-config libssl-dev libmicrohttpd-dev
 libgnutls28-dev nettle-dev libgmp-dev libplist-dev libsqlite3-dev libpq-dev libxml2-dev libjansson-dev libcbor-dev libinih-dev
-libseccomp-dev libp11-kit-dev libqrencode-dev libcmocka-dev python3 openssl curl ca-certificates"
+libseccomp-dev libcurl4-openssl-dev libp11-kit-dev libqrencode-dev libcmocka-dev python3 openssl curl ca-certificates"
 DEPS_TEST="softhsm2 opensc clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck pmccabe gnutls-bin
 nodejs nginx-light git haproxy postgresql-15 freeradius eapoltest openvpn strongswan-pki
 libstrongswan-standard-plugins libstrongswan-extra-plugins python3-acme dehydrated"

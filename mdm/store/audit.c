@@ -46,6 +46,11 @@ static const struct {
     {"profile.unassign", DEVICE, OUTBOX_PROFILE_UNASSIGNED},
     {"token.create", ID, OUTBOX_TOKEN_CREATED},
     {"token.delete", ID, OUTBOX_TOKEN_DELETED},
+    {"webhook.create", NONE, 0},
+    {"webhook.delete", NONE, 0},
+    {"webhook.gone", NONE, 0},
+    {"webhook.secret", NONE, 0},
+    {"webhook.update", NONE, 0},
 };
 
 enum td_err audit_add(struct tx *tx, int64_t now, const char *txn, const char *actor,

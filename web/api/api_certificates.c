@@ -4,7 +4,6 @@
 #include "mdm/base/hex.h"
 #include "mdm/base/limits.h"
 #include "mdm/base/metrics.h"
-#include "mdm/base/num.h"
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 
@@ -121,8 +120,7 @@ API_HANDLER(certificate_list)
 
 static enum td_err answer(const struct ca_one *j, struct resp *resp, struct errinfo *ei)
 {
-    char *tag = arena_printf(resp->arena, "\"%lld\"", (long long)j->r->rev);
-    TD_TRY(tag ? resp_header(resp, "ETag", tag) : TD_NOMEM);
+    TD_TRY(api_etag(resp, j->r->rev));
     struct json_w w;
     json_w_init(&w, &resp->body);
     TD_TRY(api_certificate_write(&w, j->r, true, ei));
@@ -148,22 +146,6 @@ API_HANDLER(certificate_get)
     return answer(&j, resp, ei);
 }
 
-/* If-Match: "rev" or *. */
-static enum td_err if_match(const struct req *r, int64_t *ret, struct errinfo *ei)
-{
-    bool found;
-    uint64_t rev;
-    struct span m = req_header(r, "If-Match", &found);
-    *ret = CA_IF_ANY;
-    if (!found || span_eq_str(m, "*"))
-        return TD_OK;
-    if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
-        num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK)
-        return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
-    *ret = (int64_t)rev;
-    return TD_OK;
-}
-
 static enum td_err fill_change(const struct req *r, struct ca_change *c, struct errinfo *ei)
 {
     const struct api *api = r->ctx;
@@ -174,7 +156,7 @@ static enum td_err fill_change(const struct req *r, struct ca_change *c, struct 
     c->txn = txn;
     c->actor = api_actor(r);
     c->now = clock_now(api->clock);
-    return if_match(r, &c->if_match, ei);
+    return api_if_match(r, &c->if_match, ei);
 }
 
 /* Hold and release take no member; an empty object does as well as no body. */

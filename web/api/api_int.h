@@ -42,6 +42,13 @@ API_HANDLER(token_delete);
 API_HANDLER(eab_add);
 API_HANDLER(eab_list);
 API_HANDLER(eab_delete);
+API_HANDLER(webhook_add);
+API_HANDLER(webhook_list);
+API_HANDLER(webhook_get);
+API_HANDLER(webhook_put);
+API_HANDLER(webhook_delete);
+API_HANDLER(webhook_secret);
+API_HANDLER(webhook_test);
 API_HANDLER(audit);
 
 #endif

@@ -29,12 +29,6 @@ static void write_device(struct json_w *w, const void *row)
     json_close(w);
 }
 
-static enum td_err etag(struct resp *resp, int64_t rev)
-{
-    char *text = arena_printf(resp->arena, "\"%lld\"", (long long)rev);
-    return text ? resp_header(resp, "ETag", text) : TD_NOMEM;
-}
-
 /* If-Match: "rev" or *, If-None-Match: *; *ret as inv_put's if_match. */
 static enum td_err preconditions(const struct req *r, int64_t *ret, struct errinfo *ei)
 {
@@ -76,7 +70,7 @@ API_HANDLER(inventory_get)
     struct get_job j = {.a = req->arena};
     TD_TRY(api_serial(req, &j.serial, ei));
     TD_TRY(store_read(api->store, get_tx, &j, ei));
-    TD_TRY(etag(resp, j.d.rev));
+    TD_TRY(api_etag(resp, j.d.rev));
     struct json_w w;
     json_w_init(&w, &resp->body);
     write_device(&w, &j.d);
@@ -128,7 +122,7 @@ API_HANDLER(inventory_put)
     TD_TRY(inv_put(api->inventory, &d, if_match, api_actor(req), &rev, &created, ei));
     struct get_job j = {.serial = d.serial, .a = req->arena};
     TD_TRY(store_read(api->store, get_tx, &j, ei));
-    TD_TRY(etag(resp, j.d.rev));
+    TD_TRY(api_etag(resp, j.d.rev));
     struct json_w w;
     json_w_init(&w, &resp->body);
     write_device(&w, &j.d);

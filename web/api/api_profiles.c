@@ -1,7 +1,6 @@
 /* /api/v1/profiles: what each certificate profile puts into a certificate, and who may have one. */
 #include <stdio.h>
 
-#include "mdm/base/num.h"
 #include "web/api/api_int.h"
 #include "web/api/api_util.h"
 
@@ -119,10 +118,7 @@ static enum td_err answer(const struct req *req, struct resp *resp, const char *
     json_w_init(&w, &resp->body);
     if (ca_profiles_each(api->profiles, name, write_profile, &v) != TD_OK)
         return err_reason(ei, TD_NOTFOUND, "profile-unknown", "no such certificate profile");
-    char *tag = arena_printf(req->arena, "\"%lld\"", (long long)v.rev);
-    if (!tag)
-        return TD_NOMEM;
-    TD_TRY(resp_header(resp, "ETag", tag));
+    TD_TRY(api_etag(resp, v.rev));
     return api_done(resp, 200);
 }
 
@@ -185,22 +181,6 @@ static enum td_err read_flag(const struct json *body, const char *key, bool *ret
                                                      : TD_OK;
 }
 
-/* If-Match: "rev"; *ret -1 without one. */
-static enum td_err if_match(const struct req *req, int64_t *ret, struct errinfo *ei)
-{
-    bool there;
-    uint64_t rev;
-    struct span m = req_header(req, "If-Match", &there);
-    *ret = -1;
-    if (!there || span_eq_str(m, "*"))
-        return TD_OK;
-    if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
-        num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK)
-        return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
-    *ret = (int64_t)rev;
-    return TD_OK;
-}
-
 API_HANDLER(profile_policy)
 {
     static const char *const members[] = {"enabled",   "eab_required", "groups",
@@ -211,7 +191,7 @@ API_HANDLER(profile_policy)
     struct json *body;
     int64_t rev;
     TD_TRY(name_param(req, &name, ei));
-    TD_TRY(if_match(req, &rev, ei));
+    TD_TRY(api_if_match(req, &rev, ei));
     TD_TRY(api_body(req, members, &body, ei));
     TD_TRY(read_flag(body, "enabled", &p.enabled, ei));
     TD_TRY(read_flag(body, "eab_required", &p.eab_required, ei));

@@ -140,6 +140,27 @@ enum td_err api_str(const struct json *body, const char *name, size_t max, const
     return TD_OK;
 }
 
+enum td_err api_if_match(const struct req *r, int64_t *ret, struct errinfo *ei)
+{
+    bool found;
+    uint64_t rev;
+    struct span m = req_header(r, "If-Match", &found);
+    *ret = -1;
+    if (!found || span_eq_str(m, "*"))
+        return TD_OK;
+    if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
+        num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK)
+        return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
+    *ret = (int64_t)rev;
+    return TD_OK;
+}
+
+enum td_err api_etag(struct resp *resp, int64_t rev)
+{
+    char *text = arena_printf(resp->arena, "\"%lld\"", (long long)rev);
+    return text ? resp_header(resp, "ETag", text) : TD_NOMEM;
+}
+
 void api_restart(struct json_w *w, const char *key)
 {
     buf_reset(w->b);

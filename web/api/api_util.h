@@ -52,6 +52,10 @@ TD_NODISCARD enum td_err api_str(const struct json *body, const char *name, size
 /* Begins {"key":[ from scratch: for jobs that write rows as they come and may run again. */
 void api_restart(struct json_w *w, const char *key);
 
+/* If-Match: "rev", or * and none: -1. */
+TD_NODISCARD enum td_err api_if_match(const struct req *r, int64_t *ret, struct errinfo *ei);
+TD_NODISCARD enum td_err api_etag(struct resp *resp, int64_t rev);
+
 /* Ends an answer that the writer filled. */
 TD_NODISCARD enum td_err api_done(struct resp *resp, int status);
 

@@ -71,6 +71,17 @@ const struct route api_routes[] = {
     ROUTE(REQ_GET, "/eab-keys", "eab", 0, eab_list, "The keys, without their secrets"),
     ROUTE(REQ_DELETE, "/eab-keys/{id}", "eab", 0, eab_delete,
           "Ends a key and deactivates the account that it bound"),
+    ROUTE(REQ_POST, "/webhooks", "webhooks", LIMIT_BODY_JSON, webhook_add,
+          "An endpoint that is told of events, its secret shown once"),
+    ROUTE(REQ_GET, "/webhooks", "webhooks", 0, webhook_list,
+          "The endpoints and how their deliveries go"),
+    ROUTE(REQ_GET, "/webhooks/{id}", "webhooks", 0, webhook_get, "One endpoint"),
+    ROUTE(REQ_PUT, "/webhooks/{id}", "webhooks", LIMIT_BODY_JSON, webhook_put,
+          "Sets its address and events, enables or disables it"),
+    ROUTE(REQ_DELETE, "/webhooks/{id}", "webhooks", 0, webhook_delete, "Ends it"),
+    ROUTE(REQ_POST, "/webhooks/{id}/secret", "webhooks", 0, webhook_secret,
+          "A new secret, shown once; the old one ends"),
+    ROUTE(REQ_POST, "/webhooks/{id}/test", "webhooks", 0, webhook_test, "Sends it a ping"),
     ROUTE(REQ_GET, "/audit", "audit:read", 0, audit, "The audit trail, newest first"),
 };
 const size_t api_nroutes = TD_NITEMS(api_routes);

@@ -2,9 +2,11 @@
 
 #include "acme/server/acme.h"
 #include "mdm/base/log.h"
+#include "web/hook/hooks.h"
 
 static const struct sealed_column *const columns[] = {
     &acme_eab_column,
+    &hook_column,
 };
 
 static enum td_err renew_column(struct store *s, const struct seal *seal,

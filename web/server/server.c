@@ -17,6 +17,9 @@
 #include "web/api/api.h"
 #include "web/auth/token.h"
 #include "web/device/device.h"
+#include "web/hook/post.h"
+#include "web/hook/sender.h"
+#include "web/hook/turn.h"
 #include "web/server/bind_profiles.h"
 #include "web/server/clean.h"
 #include "web/server/renew.h"
@@ -50,6 +53,7 @@ struct server {
     struct clean *clean;
     struct crl_export *crl_export;
     struct renew *renew;
+    struct hook_sender *hooks;
     struct http *http;
 };
 
@@ -57,7 +61,7 @@ static const struct store_stmts *const stmt_sets[] = {
     &audit_stmts,      &outbox_stmts,   &attempt_stmts,   &core_stmts,   &inventory_stmts,
     &enroll_stmts,     &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,
     &client_id_stmts,  &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts,
-    &ca_renewal_stmts, &ca_live_stmts,  &sealed_stmts,
+    &ca_renewal_stmts, &ca_live_stmts,  &sealed_stmts,    &hook_stmts,   &hook_turn_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -310,6 +314,20 @@ static enum td_err open_export(struct server *s, struct errinfo *ei)
     return *conf.path ? crl_export_start(&conf, &s->crl_export, ei) : TD_OK;
 }
 
+static enum td_err open_hooks(struct server *s, struct errinfo *ei)
+{
+    const struct hook_sender_conf conf = {.store = s->store,
+                                          .seal = s->seal,
+                                          .clock = &clock_system,
+                                          .rng = &rng_system,
+                                          .timeout = s->conf.webhook_timeout,
+                                          .connect = s->conf.webhook_connect,
+                                          .in_flight = s->conf.webhook_in_flight,
+                                          .give_up = s->conf.webhook_give_up,
+                                          .ca_file = s->conf.webhook_ca_file};
+    return hook_sender_start(&conf, &s->hooks, ei);
+}
+
 static enum td_err open_all(struct server *s, struct errinfo *ei)
 {
     char signer[4096];
@@ -342,12 +360,14 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
         .grace = s->conf.renew_grace,
     };
     TD_TRY(renew_start(&renewals, &s->renew, ei));
+    TD_TRY(open_hooks(s, ei));
     return open_http(s, ei);
 }
 
 enum td_err server_start(const struct settings *conf, struct server **ret, struct errinfo *ei)
 {
     TD_TRY(crypt_init(ei));
+    TD_TRY(hook_post_init(ei));
     plist_init();
     struct server *s = calloc(1, sizeof *s);
     if (!s)
@@ -424,6 +444,7 @@ void server_stop(struct server *s)
     crl_export_stop(s->crl_export);
     clean_stop(s->clean);
     renew_stop(s->renew);
+    hook_sender_stop(s->hooks);
     enroll_close(s->enroll);
     acme_close(s->acme);
     core_close(s->core);

@@ -2,6 +2,7 @@
 
 #include "acme/attest/attest.h"
 #include "acme/ca/crl_export.h"
+#include "web/hook/sender.h"
 
 #define AT(member) offsetof(struct settings, member)
 #define STR(s, k, m, d, text)                                                                      \
@@ -21,6 +22,7 @@
         s, k, CONF_BOOL, AT(m), d, 0, 0, NULL, text, false                                         \
     }
 
+#define MINUTE 60
 #define HOUR 3600
 #define DAY 86400
 
@@ -127,6 +129,16 @@ static const struct conf_key keys[] = {
         "to the second try; doubled for each further one, at most a day"),
     NUM("renewal", "grace", CONF_DURATION, renew_grace, "1d", 0, 90 * DAY,
         "a replaced access certificate is still good for so long"),
+    NUM("webhook", "timeout", CONF_DURATION, webhook_timeout, "15s", 1, 60,
+        "an endpoint that has not answered by then failed"),
+    NUM("webhook", "connect_timeout", CONF_DURATION, webhook_connect, "5s", 1, 60,
+        "the same for its connection"),
+    NUM("webhook", "in_flight", CONF_INT, webhook_in_flight, "4", 1, HOOK_IN_FLIGHT_MAX,
+        "endpoints that a node delivers to at the same time"),
+    NUM("webhook", "give_up", CONF_DURATION, webhook_give_up, "1d", MINUTE, 30 * DAY,
+        "an event older than this is dropped when a try fails"),
+    STR("webhook", "ca_file", webhook_ca_file, "",
+        "PEM of the CAs that endpoints' certificates are of; empty = the system's"),
     KEEP("commands", keep_commands, "90d", DAY, "finished commands and their results"),
     KEEP("waiting", keep_waiting, "365d", DAY,
          "commands that no device came for; then they are cancelled"),

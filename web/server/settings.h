@@ -22,6 +22,8 @@ struct settings {
     const char *enroll_identifier, *enroll_topic, *enroll_key_size;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
     bool enroll_sign_message;
+    int64_t webhook_timeout, webhook_connect, webhook_in_flight, webhook_give_up;
+    const char *webhook_ca_file;
     int64_t renew_period, renew_retry, renew_grace;
     /* retention, seconds: web/server/cleaners.c says of what */
     int64_t keep_commands, keep_waiting, keep_attempts, keep_audit, keep_invitations, keep_orders,
