@@ -180,7 +180,7 @@ static enum td_err exists(struct tx *tx, const char *id, bool *ret_enabled, stru
 enum td_err hook_put(struct tx *tx, const struct hook *h, int64_t if_match,
                      const struct hook_cause *c, struct errinfo *ei)
 {
-    bool enabled;
+    bool enabled = false;
     int64_t changes = 0;
     TD_TRY(exists(tx, h->id, &enabled, ei));
     TD_TRY(tx_exec(tx, &stmts[PUT],
@@ -238,7 +238,7 @@ enum td_err hook_gone(struct tx *tx, const char *id, const char *url, const stru
 enum td_err hook_ping(struct tx *tx, const char *id, const char *event, const struct hook_cause *c,
                       struct errinfo *ei)
 {
-    bool enabled;
+    bool enabled = false;
     TD_TRY(exists(tx, id, &enabled, ei));
     if (!enabled)
         return err_reason(ei, TD_STATE, "webhook-disabled", "the webhook is disabled");

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define HEADERS_MAX 65536 /* bytes of an answer's header */
-#define PROTOCOLS "http,https"
 
 struct hook_post {
     struct hook_post_conf conf;
@@ -104,34 +103,61 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
     return post->conf.stop && atomic_load(post->conf.stop);
 }
 
+static CURLcode set_numbers(struct hook_post *p)
+{
+    const struct {
+        CURLoption option;
+        long value;
+    } rows[] = {
+        {CURLOPT_FOLLOWLOCATION, 0},
+        {CURLOPT_NETRC, CURL_NETRC_IGNORED},
+        {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
+        {CURLOPT_SSL_VERIFYPEER, 1},
+        {CURLOPT_SSL_VERIFYHOST, 2},
+        {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
+        {CURLOPT_TIMEOUT, (long)p->conf.timeout},
+        {CURLOPT_CONNECTTIMEOUT, (long)p->conf.connect},
+        {CURLOPT_NOSIGNAL, 1},
+        {CURLOPT_NOPROGRESS, 0},
+    };
+    CURLcode rc = CURLE_OK;
+    for (size_t i = 0; i < TD_NITEMS(rows) && rc == CURLE_OK; i++)
+        rc = curl_easy_setopt(p->curl, rows[i].option, rows[i].value);
+    return rc;
+}
+
+static CURLcode set_pointers(struct hook_post *p)
+{
+    const struct {
+        CURLoption option;
+        const void *value;
+    } rows[] = {
+        {CURLOPT_PROTOCOLS_STR, "http,https"},
+        {CURLOPT_PROXY, ""}, /* nor that of the environment */
+        {CURLOPT_USERAGENT, "testudo/" TD_VERSION},
+        {CURLOPT_HEADERDATA, p},
+        {CURLOPT_WRITEDATA, p},
+        {CURLOPT_XFERINFODATA, p},
+        {CURLOPT_ERRORBUFFER, p->error},
+        /* the last two only with a file of one's own */
+        {CURLOPT_CAINFO, p->conf.ca_file},
+        {CURLOPT_CAPATH, NULL},
+    };
+    size_t n = TD_NITEMS(rows) - (p->conf.ca_file[0] ? 0 : 2);
+    CURLcode rc = CURLE_OK;
+    for (size_t i = 0; i < n && rc == CURLE_OK; i++)
+        rc = curl_easy_setopt(p->curl, rows[i].option, rows[i].value);
+    return rc;
+}
+
 /* What holds for every request. */
 static CURLcode set_up(struct hook_post *p)
 {
-    CURL *c = p->curl;
-    CURLcode rc = curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, PROTOCOLS);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_PROXY, ""); /* nor that of the environment */
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (p->conf.ca_file[0]) {
-        rc = rc ? rc : curl_easy_setopt(c, CURLOPT_CAINFO, p->conf.ca_file);
-        rc = rc ? rc : curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
-    }
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)p->conf.timeout);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)p->conf.connect);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_USERAGENT, "testudo/" TD_VERSION);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_HEADERDATA, p);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_WRITEDATA, p);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_XFERINFODATA, p);
-    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-    return rc ? rc : curl_easy_setopt(c, CURLOPT_ERRORBUFFER, p->error);
+    CURLcode rc = set_numbers(p);
+    rc = rc ? rc : set_pointers(p);
+    rc = rc ? rc : curl_easy_setopt(p->curl, CURLOPT_HEADERFUNCTION, on_header);
+    rc = rc ? rc : curl_easy_setopt(p->curl, CURLOPT_WRITEFUNCTION, on_body);
+    return rc ? rc : curl_easy_setopt(p->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 }
 
 enum td_err hook_post_open(const struct hook_post_conf *conf, struct hook_post **ret,

@@ -191,7 +191,7 @@ static bool look(const struct hook_sender_conf *conf, struct hook_sender *s, siz
 {
     const atomic_bool *stop = s ? &s->stop : NULL;
     struct errinfo ei = {0};
-    struct hook_due due;
+    struct hook_due due = {.n = 0};
     int64_t now = clock_now(conf->clock);
     enum td_err e = hook_turn_due(conf->store, now, &due, &ei);
     if (e != TD_OK) {

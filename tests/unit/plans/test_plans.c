@@ -16,6 +16,7 @@
 enum engine_bit { SQLITE = 1, POSTGRES = 2, BOTH = 3 };
 
 #define ONE_DEVICE "sorts what belongs to one device"
+#define FEW_HOOKS "at most HOOK_ENDPOINTS_MAX rows"
 
 /* `part` is in the line of the plan that is let pass. */
 static struct {
@@ -36,6 +37,16 @@ static struct {
     {POSTGRES, "ca.records_list_device", "Sort", ONE_DEVICE, 0},
     {SQLITE, "ca.change_of", "FOR ORDER BY", ONE_DEVICE, 0},
     {POSTGRES, "ca.change_of", "Sort", ONE_DEVICE, 0},
+    {BOTH, "hook.count", "webhooks", FEW_HOOKS, 0},
+    {SQLITE, "hook.queue", "SCAN q", "what the LIMIT in it lets through", 0},
+    {BOTH, "hook.every", "webhooks", FEW_HOOKS, 0},
+    {BOTH, "hook.oldest_of_all", " w", FEW_HOOKS, 0},
+    {BOTH, "hook.recover", "webhook_states", FEW_HOOKS, 0},
+    {SQLITE, "hook.due", "SCAN w", FEW_HOOKS, 0},
+    {SQLITE, "hook.due", "FOR ORDER BY", FEW_HOOKS, 0},
+    {POSTGRES, "hook.due", "webhooks w", FEW_HOOKS, 0},
+    {POSTGRES, "hook.due", "Sort", FEW_HOOKS, 0},
+    {POSTGRES, "hook.list", "webhook_states s", FEW_HOOKS, 0},
     {BOTH, "ca.crl_changes_all", "crl_changes", "a row for each part of each CA's CRL", 0},
     {BOTH, "seal.keys", "seal_keys", "a row a key of the seal key file; asked at the start", 0},
 };
@@ -63,6 +74,11 @@ static const struct {
     {"attempt.list_of", "attempts_serial", "attempts_serial"},
     {"attempt.clean", "attempts_at", "attempts_at"},
     {"audit.clean", "audit_at", "audit_at"},
+    {"outbox.clean", "outbox_at", "outbox_at"},
+    {"outbox.clean_queue", "outbox_queue_seq", "outbox_queue_seq"},
+    {"hook.events", "outbox_queue_order", "outbox_queue_order"},
+    {"hook.queue", "outbox_queue_order", "outbox_queue_order"},
+    {"hook.oldest", "outbox_queue_order", "outbox_queue_order"},
     {"ca.records_list_state", "certificates_status", "certificates_status"},
     {"ca.crl_list", "certificates_listed", "certificates_listed"},
     {"acme.EAB_PAGE", "eab_keys_secret", "eab_keys_secret"},
