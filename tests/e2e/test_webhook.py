@@ -2,10 +2,11 @@
 import os
 import re
 import select
+import signal
 import time
 import unittest
 
-from testudo import TESTS, Server, free_ports, run, wait_for
+from testudo import TESTS, Server, free_ports, program, run, wait_for
 
 from receiver import Receiver, header, verified, verified_by_node
 
@@ -203,6 +204,19 @@ class Webhooks(unittest.TestCase):
         wait_for("it was taken", lambda: self.view(hook)["delivered"] == 1)
         self.assertEqual(len(big.got), 1)
         wait_for("nobody read the rest", lambda: release)
+
+    def test_ca_rotated(self):
+        """Told at the reload that finds it, once."""
+        receiver = self.receiver()
+        self.hook(receiver.url, ["ca.rotated"])
+        was = self.api("GET", "/ca").json["issuing"]["id"]
+        run(program("testudo"), "ca", "rotate", f"--config={self.server.ini}")
+        for _ in range(2):
+            self.server.process.send_signal(signal.SIGHUP)
+        wait_for("the event", receiver.events)
+        event, = receiver.events()
+        self.assertEqual(event["data"]["was"], was)
+        self.assertEqual(event["data"]["issuer"], self.api("GET", "/ca").json["issuing"]["id"])
 
     def test_slow_ones_stand_in_nobodys_way(self):
         slow = self.receiver(answer=lambda n, event: (

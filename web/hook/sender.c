@@ -8,7 +8,7 @@
 #include "web/hook/turn.h"
 
 #define PERIOD 1      /* s between two looks of a node that has nothing to do */
-#define LEASE_MORE 30 /* s of a lease beyond the longest request */
+#define LEASE_MORE 10 /* s of a lease beyond the longest request */
 #define ARENA_MAX ((size_t)HOOK_TURN_EVENTS * HOOK_BODY_MAX)
 
 struct hook_sender {
@@ -160,7 +160,7 @@ static enum td_err prepare(struct delivery *d, struct arena *a, struct errinfo *
     return hook_post_open(&post, &d->post, ei);
 }
 
-/* True when the turn was ours. */
+/* True when the turn was ours and there was something to do: else the next look can wait. */
 static bool take_turn(const struct hook_sender_conf *conf, const atomic_bool *stop, const char *id,
                       size_t *count)
 {
@@ -183,7 +183,7 @@ static bool take_turn(const struct hook_sender_conf *conf, const atomic_bool *st
         trouble(&d, e, &ei);
     secret_free(&d.secret);
     hook_post_close(d.post);
-    return true;
+    return d.work.n > 0;
 }
 
 /* One look; true when a turn was taken. Before that another thread is woken, to look for more. */
