@@ -77,6 +77,16 @@ const struct check_rule check_rules[] = {
     RULE("identifier-without-order", "b", "a one-time identifier that was used by no order",
          "SELECT hash FROM client_ids WHERE consumed_at IS NOT NULL AND order_id IS NULL AND"
          " expires_at > consumed_at ORDER BY hash"),
+    /* webhooks */
+    RULE("webhook-without-state", "t", "an endpoint whose deliveries nobody can claim",
+         "SELECT w.id FROM webhooks w WHERE NOT EXISTS (SELECT 1 FROM webhook_states s WHERE"
+         " s.id = w.id) ORDER BY w.id"),
+    RULE("webhook-not-told", "t", "an enabled endpoint that no event is written for",
+         "SELECT w.id FROM webhooks w WHERE w.enabled = 1 AND NOT EXISTS (SELECT 1 FROM"
+         " outbox_types t WHERE t.sink = w.id) ORDER BY w.id"),
+    RULE("delivery-of-nothing", "t", "an event that waits to be delivered, but is gone",
+         "SELECT q.event FROM outbox_queue q WHERE NOT EXISTS (SELECT 1 FROM outbox o WHERE"
+         " o.id = q.event) ORDER BY q.event, q.sink"),
 };
 
 const size_t check_nrules = TD_NITEMS(check_rules);

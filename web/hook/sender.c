@@ -17,6 +17,7 @@ struct hook_sender {
     pthread_cond_t wake;
     atomic_bool stop;
     bool watched;
+    atomic_bool away; /* the database, and the log has it */
     pthread_t threads[HOOK_IN_FLIGHT_MAX];
     size_t n;
 };
@@ -194,6 +195,8 @@ static bool look(const struct hook_sender_conf *conf, struct hook_sender *s, siz
     struct hook_due due = {.n = 0};
     int64_t now = clock_now(conf->clock);
     enum td_err e = hook_turn_due(conf->store, now, &due, &ei);
+    if (s && atomic_exchange(&s->away, e != TD_OK) && e != TD_OK)
+        return false;
     if (e != TD_OK) {
         log_ev(LOG_WARN, "webhook.look_failed", KV("error", err_msg(&ei, e)));
         return false;

@@ -74,6 +74,10 @@ static enum td_err check(struct found *ret, struct errinfo *ei)
     return e;
 }
 
+#define HOOK(enabled)                                                                              \
+    "INSERT INTO webhooks (id, name, url, types, enabled, secret, rev, created_by, created_at, "   \
+    "updated_at) VALUES ('W1', '', 'u', '', " enabled ", CAST('s' AS @BLOB@), 1, '', 1, 1)"
+
 /* Two devices in good order: one enrolled over ACME with its commands, one that left. */
 #define B(text) "CAST('" text "' AS @BLOB@)"
 static const char sound[] =
@@ -211,6 +215,13 @@ static const struct {
     {"order-without-evidence", "O2", "UPDATE acme_orders SET status = 'ready' WHERE id = 'O2'"},
     {"identifier-without-order", "6931",
      "UPDATE client_ids SET order_id = NULL WHERE order_id = 'O1'"},
+    {"webhook-without-state", "W1", HOOK("0")},
+    {"webhook-not-told", "W1",
+     HOOK("1") ";INSERT INTO webhook_states (id, lease, lease_until, next_at, tries, "
+               "failing_since, last_success_at, last_error_at, last_error, delivered, dropped) "
+               "VALUES ('W1', '', 0, 0, 0, 0, 0, 0, '', 0, 0)"},
+    {"delivery-of-nothing", "E1",
+     "INSERT INTO outbox_queue (sink, event, seq, at) VALUES ('W1', 'E1', 1, 1)"},
 };
 
 static void expect_sound(void)
