@@ -115,7 +115,7 @@ enum td_err acme_account_key(const struct acme_call *c, bool fresh, struct acme_
     struct read_job j = {.c = c};
     struct json *v;
     struct jwk jwk;
-    TD_TRY(store_read(c->acme->conf.store, read_job, &j, ei));
+    TD_TRY(acme_call_read(c, read_job, &j, ei));
     TD_TRY(json_parse(span_str(j.acct.jwk), c->arena, &v, ei));
     TD_TRY(jwk_parse(v, c->arena, &jwk, ei));
     memcpy(ret->thumbprint, j.acct.thumbprint, sizeof ret->thumbprint);

@@ -57,6 +57,8 @@ enum td_err acme_authz(const struct req *r, struct resp *resp, struct errinfo *e
     struct job j = {.c = &c};
     TD_TRY(acme_call_kid(r, resp, &c, ei));
     TD_TRY(acme_id_param(r, &j.id, ei));
+    if (c.jws.payload.n && r->no_wait)
+        return acme_call_again(&c);
     if (c.jws.payload.n)
         TD_TRY(update(&c, &j, ei));
     else

@@ -51,6 +51,8 @@ static enum td_err begin(const struct req *r, struct resp *resp, struct acme_cal
 {
     *c = (struct acme_call){.acme = r->ctx, .req = r, .resp = resp, .arena = r->arena};
     c->now = clock_now(c->acme->conf.clock);
+    if (r->no_wait && !c->acme->nonces->give_back)
+        return TD_AGAIN;
     acme_headers(r, resp);
     TD_TRY(check_type(r, ei));
     TD_TRY(jws_parse(r->body, JWS_REQUEST, r->arena, &c->jws, ei));
@@ -162,6 +164,21 @@ enum td_err acme_call_either(const struct req *r, struct resp *resp, struct acme
     TD_TRY(c.jws.kid ? by_kid(&c, ei) : by_jwk(&c, ei));
     *ret = c;
     return TD_OK;
+}
+
+enum td_err acme_call_again(const struct acme_call *c)
+{
+    const struct nonce_ops *n = c->acme->nonces;
+    n->give_back(n->ctx, span_str(c->jws.nonce));
+    return TD_AGAIN;
+}
+
+enum td_err acme_call_read(const struct acme_call *c, store_fn fn, void *ctx, struct errinfo *ei)
+{
+    if (!c->req->no_wait)
+        return store_read(c->acme->conf.store, fn, ctx, ei);
+    enum td_err e = store_try_read(c->acme->conf.store, fn, ctx, ei);
+    return e == TD_BUSY ? acme_call_again(c) : e;
 }
 
 enum td_err acme_call_as_get(const struct acme_call *c, struct errinfo *ei)

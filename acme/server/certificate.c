@@ -29,7 +29,7 @@ enum td_err acme_certificate(const struct req *r, struct resp *resp, struct erri
     TD_TRY(acme_call_kid(r, resp, &c, ei));
     TD_TRY(acme_id_param(r, &j.id, ei));
     TD_TRY(acme_call_as_get(&c, ei));
-    TD_TRY(store_read(c.acme->conf.store, fetch, &j, ei));
+    TD_TRY(acme_call_read(&c, fetch, &j, ei));
     TD_TRY(ca_chain_pem(c.acme->conf.ca, &j.rec, &resp->body, ei));
     resp->status = 200;
     resp->content_type = "application/pem-certificate-chain";

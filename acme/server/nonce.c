@@ -153,6 +153,16 @@ static enum td_err take(void *ctx, struct span nonce, struct errinfo *ei)
     return first && now_ms(ns) - (uint32_t)plain < ns->ttl_ms ? TD_OK : TD_REPLAY;
 }
 
+static void give_back(void *ctx, struct span nonce)
+{
+    struct nonces *ns = ctx;
+    uint64_t plain, bit;
+    if (nonce_unseal(&ns->keys, nonce, &plain)) {
+        _Atomic uint64_t *word = word_of(ns, (uint32_t)(plain >> 32), &bit);
+        atomic_fetch_and(word, ~bit);
+    }
+}
+
 static void free_all(const struct nonce_ops *ops)
 {
     struct nonces *ns = ops->ctx;
@@ -172,7 +182,8 @@ enum td_err nonce_memory_new(const struct clock *clock, struct rng *rng, int64_t
     struct nonces *ns = calloc(1, sizeof *ns + window / 64 * sizeof ns->used[0]);
     if (!ns)
         return err_set(ei, TD_NOMEM, "nonces");
-    ns->ops = (struct nonce_ops){ns, issue, take, free_all};
+    ns->ops = (struct nonce_ops){
+        .ctx = ns, .issue = issue, .take = take, .give_back = give_back, .close = free_all};
     ns->clock = clock;
     ns->ttl_ms = (uint32_t)ttl * 1000;
     ns->window = window;

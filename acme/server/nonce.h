@@ -16,6 +16,8 @@ struct nonce_ops {
     /* Consumes one: TD_OK exactly once for a live nonce, TD_REPLAY for any other text; else a fault
      * of ours, and the nonce may be tried again. */
     enum td_err (*take)(void *ctx, struct span nonce, struct errinfo *ei);
+    /* Undoes the take of a request that did nothing and runs again. NULL where taking blocks. */
+    void (*give_back)(void *ctx, struct span nonce);
     void (*close)(const struct nonce_ops *ops);
 };
 

@@ -85,7 +85,7 @@ enum td_err nonce_shared_new(struct store *store, const struct clock *clock, str
     if (!s)
         return err_set(ei, TD_NOMEM, "nonces");
     *s = (struct shared){.store = store, .clock = clock, .rng = rng, .ttl = ttl};
-    s->ops = (struct nonce_ops){s, issue, take, free_all};
+    s->ops = (struct nonce_ops){.ctx = s, .issue = issue, .take = take, .close = free_all};
     enum td_err e = store_write(store, join, s, ei);
     if (e != TD_OK) {
         free_all(&s->ops);

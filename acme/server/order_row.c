@@ -1,6 +1,7 @@
 #include "acme/server/order_row.h"
 
 #include "acme/server/account.h"
+#include "acme/server/call.h"
 #include "acme/server/problem.h"
 #include "acme/server/stmts.h"
 
@@ -99,7 +100,7 @@ enum td_err acme_order_read(const struct acme_call *c, const char *id, struct ac
                             struct errinfo *ei)
 {
     struct read_job j = {c, id, ret};
-    return store_read(c->acme->conf.store, read_job, &j, ei);
+    return acme_call_read(c, read_job, &j, ei);
 }
 
 static enum td_err not_ready(struct errinfo *ei)

@@ -25,6 +25,7 @@
         .body_max = (max), .flags = (fl), .fn = (f), .problem = acme_problem, .doc = (d)           \
     }
 #define POST(p, f, d) ROW(REQ_POST, p, LIMIT_BODY_JWS, 0, f, d)
+#define READ(p, f, d) ROW(REQ_POST, p, LIMIT_BODY_JWS, ROUTE_TRY, f, d)
 #define IDLE(p, f, d) ROW(REQ_GET | REQ_HEAD, p, IDLE_BODY, ROUTE_INLINE, f, d)
 
 const struct route acme_routes[] = {
@@ -42,10 +43,10 @@ const struct route acme_routes[] = {
     POST("/acme/{profile}/new-order", acme_new_order, "Creates an ACME order"),
     POST("/acme/acct/{id}", acme_account, "An ACME account"),
     POST("/acme/acct/{id}/orders", acme_orders, "The orders of an ACME account"),
-    POST("/acme/order/{id}", acme_order, "An ACME order"),
+    READ("/acme/order/{id}", acme_order, "An ACME order"),
     POST("/acme/order/{id}/finalize", acme_finalize, "Issues the certificate of a ready order"),
-    POST("/acme/authz/{id}", acme_authz, "An ACME authorization"),
+    READ("/acme/authz/{id}", acme_authz, "An ACME authorization"),
     POST("/acme/chal/{id}", acme_challenge, "Answers a device attestation challenge"),
-    POST("/acme/cert/{id}", acme_certificate, "The certificate of an order, PEM"),
+    READ("/acme/cert/{id}", acme_certificate, "The certificate of an order, PEM"),
 };
 const size_t acme_nroutes = TD_NITEMS(acme_routes);

@@ -42,6 +42,21 @@ static void once(void **state)
     nonce_close(ops);
 }
 
+/* A request that did nothing and runs anew has its nonce again, once. */
+static void given_back(void **state)
+{
+    (void)state;
+    const struct nonce_ops *ops = start(1600);
+    char n[NONCE_SIZE];
+    ops->issue(ops->ctx, n);
+    assert_true(take(ops, n));
+    ops->give_back(ops->ctx, span_str(n));
+    assert_true(take(ops, n));
+    assert_false(take(ops, n));
+    ops->give_back(ops->ctx, SPAN_LIT("AAAAAAAAAAAAAAAAAAAAAA")); /* none of ours */
+    nonce_close(ops);
+}
+
 static void strict(void **state)
 {
     (void)state;
@@ -263,9 +278,9 @@ static void key_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(once),    cmocka_unit_test(strict),     cmocka_unit_test(lifetime),
-        cmocka_unit_test(bounded), cmocka_unit_test(not_forged), cmocka_unit_test(overflow),
-        cmocka_unit_test(threads), cmocka_unit_test(key_cache),
+        cmocka_unit_test(once),     cmocka_unit_test(given_back), cmocka_unit_test(strict),
+        cmocka_unit_test(lifetime), cmocka_unit_test(bounded),    cmocka_unit_test(not_forged),
+        cmocka_unit_test(overflow), cmocka_unit_test(threads),    cmocka_unit_test(key_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,42 @@ static size_t records(struct client *c)
     return j.n;
 }
 
+/* Holds reading connections, one inside the other, and reads an order with the last one taken. */
+struct hold {
+    struct client *c;
+    int more; /* connections to take beside this one */
+    struct answer an;
+};
+
+static enum td_err hold_readers(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct hold *h = ctx;
+    (void)tx;
+    if (h->more-- > 0)
+        return store_read(h->c->w->store, hold_readers, h, ei);
+    h->an = post(h->c, h->c->order, "");
+    return TD_OK;
+}
+
+/* A read is done on the listener's thread while a connection to the database is free; else the same
+ * request runs where it may wait, its nonce unspent. Where nodes share nonces it always does. */
+static void tried_first(void **state)
+{
+    client_auto c;
+    client_init(&c, *state);
+    new_account(&c);
+    new_order(&c);
+    struct answer an = post(&c, c.order, "");
+    accepted(&an, 200);
+    assert_int_equal(an.tried_twice, test_on_pg());
+    struct hold h = {.c = &c, .more = WORLD_READERS - 1};
+    assert_ok(store_read(c.w->store, hold_readers, &h, NULL));
+    assert_int_equal(h.an.status, 503);
+    assert_true(h.an.tried_twice);
+    an = post(&c, c.order, ""); /* the answer's nonce is good */
+    accepted(&an, 200);
+}
+
 static void double_finalize(void **state)
 {
     for (int round = 0; round < 5; round++) {
@@ -243,6 +279,7 @@ static void cleaning(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(tried_first, world_reset),
         cmocka_unit_test_setup(double_finalize, world_reset),
         cmocka_unit_test_setup(double_challenge, world_reset),
         cmocka_unit_test_setup(double_order, world_reset),
