@@ -19,11 +19,13 @@ TD_NODISCARD enum td_err acme_call_jwk(const struct req *r, struct resp *resp,
 TD_NODISCARD enum td_err acme_call_either(const struct req *r, struct resp *resp,
                                           struct acme_call *ret, struct errinfo *ei);
 
-/* store_read of a request; on the listener's thread (ROUTE_TRY) acme_call_again instead of a wait. */
+/* store_read of a request; on the listener's thread (ROUTE_TRY) acme_call_again instead of a wait.
+ */
 TD_NODISCARD enum td_err acme_call_read(const struct acme_call *c, store_fn fn, void *ctx,
                                         struct errinfo *ei);
 
-/* TD_AGAIN: the request runs anew where it may wait, with the same nonce. It has changed nothing. */
+/* TD_AGAIN: the request runs anew where it may wait, with the same nonce. It has changed nothing.
+ */
 TD_NODISCARD enum td_err acme_call_again(const struct acme_call *c);
 
 /* TD_OK for POST-as-GET; "malformed" when there is a payload. */
