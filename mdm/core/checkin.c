@@ -69,7 +69,8 @@ static enum td_err authenticate_cert(struct job *j, struct tx *tx, const struct 
     if (who->pinned && strcmp(who->row.id, j->m->udid) != 0)
         return err_reason(ei, TD_FORBIDDEN, "cert-pinned-elsewhere",
                           "the certificate is pinned to another UDID (MB-25)");
-    return TD_OK;
+    return ops->udid_allowed ? ops->udid_allowed(ops->ctx, tx, j->id->cert_sha256, j->m->udid, ei)
+                             : TD_OK;
 }
 
 /* The enrolment another UDID of this serial had (a new main board) goes, or a certificate and a
@@ -180,7 +181,8 @@ static enum td_err authenticate(struct job *j, struct tx *tx, struct core_who *w
     if (e != TD_OK && e != TD_NOTFOUND)
         return e;
     bool exists = e == TD_OK;
-    /* Nobody attests a UDID: the first to claim it holds it, until it leaves or checks out. */
+    /* Not every device attests its UDID: the first to claim it holds it, until it leaves or checks
+     * out. */
     if (exists && (row.state == CORE_AUTHENTICATED || row.state == CORE_ENROLLED) &&
         strcmp(row.serial, who->cert.device_serial) != 0)
         return err_reason(ei, TD_FORBIDDEN, "udid-other-serial",

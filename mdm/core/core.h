@@ -30,6 +30,10 @@ struct core_ops {
                                struct core_cert *ret, struct errinfo *ei);
     /* TD_OK listed, TD_NOTFOUND not in the inventory. */
     enum td_err (*device_listed)(void *ctx, struct tx *tx, const char *serial, struct errinfo *ei);
+    /* Whether a device with this certificate may call itself by that UDID: TD_FORBIDDEN with a
+     * reason when it proved to be another. NULL where nothing is proved. */
+    enum td_err (*udid_allowed)(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                                const char *udid, struct errinfo *ei);
     /* A re-enrolment replaced this certificate: it is revoked (superseded) in the transaction. */
     enum td_err (*cert_supersede)(void *ctx, struct tx *tx,
                                   const uint8_t sha256[static SHA256_SIZE], int64_t now,

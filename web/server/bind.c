@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 
+#include "acme/attest/udid.h"
 #include "acme/ca/client_id.h"
+#include "acme/server/evidence.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
@@ -131,6 +133,29 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
         (size_t)m >= sizeof ret->purpose)
         return err_set(ei, TD_INTERNAL, "a certificate record is too long");
     return TD_OK;
+}
+
+enum td_err bind_udid_allowed(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                              const char *udid, struct errinfo *ei)
+{
+    (void)ctx;
+    arena_auto a;
+    arena_init(&a, SMALL_ARENA);
+    struct ca_record r;
+    struct json *facts;
+    const char *text;
+    TD_TRY(ca_record_by_hash(tx, sha256, &a, &r, ei));
+    if (!r.evidence_id)
+        return TD_OK;
+    enum td_err e = acme_evidence_facts(tx, r.evidence_id, &a, &text, ei);
+    if (e != TD_OK)
+        return e == TD_NOTFOUND ? TD_OK : e; /* behind its retention */
+    TD_TRY(json_parse(span_str(text), &a, &facts, ei));
+    if (attest_udid_agrees(facts, span_str(udid)))
+        return TD_OK;
+    return err_reason(ei, TD_FORBIDDEN, "attested-udid-mismatch",
+                      "the device attested the UDID %.60s and calls itself %.60s",
+                      json_str(json_member(facts, "udid")), udid);
 }
 
 enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],

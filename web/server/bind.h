@@ -46,6 +46,10 @@ enum td_err bind_device_listed(void *ctx, struct tx *tx, const char *serial, str
 enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                              struct core_cert *ret, struct errinfo *ei);
 
+/* The UDID that an enrolment claims beside the one that its device attested:
+ * "attested-udid-mismatch". */
+enum td_err bind_udid_allowed(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
+                              const char *udid, struct errinfo *ei);
 /* core_ops.cert_supersede; no ctx. */
 enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                                 int64_t now, const char *txn, struct errinfo *ei);

@@ -178,6 +178,8 @@ static enum td_err open_core(struct server *s, struct errinfo *ei)
         .rng = &rng_system,
         .ops = {.cert_lookup = bind_cert_lookup,
                 .device_listed = bind_device_listed,
+                .udid_allowed =
+                    strcmp(s->conf.enroll_attested_udid, "ignore") == 0 ? NULL : bind_udid_allowed,
                 .cert_supersede = bind_cert_supersede,
                 .cert_renewed = bind_cert_renewed},
         .push = record_push_ops(),

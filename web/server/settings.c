@@ -116,6 +116,9 @@ static const struct conf_key keys[] = {
         "push topic: the UID in the subject of the push certificate; devices refuse a change of "
         "it"),
     ENUM("enroll", "key_size", enroll_key_size, "256", "256 384", "bits of the device's key"),
+    ENUM("enroll", "attested_udid", enroll_attested_udid, "compare", "compare ignore",
+         "whether an enrolment's UDID must be the one that the device attested; of Macs the two "
+         "differ"),
     NUM("enroll", "invitation_ttl", CONF_DURATION, enroll_invitation_ttl, "7d", 60, 90 * DAY,
         "life of an invitation"),
     NUM("enroll", "client_id_ttl", CONF_DURATION, enroll_client_id_ttl, "1h", 60, 7 * DAY,

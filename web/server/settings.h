@@ -19,7 +19,7 @@ struct settings {
     const char *acme_extra_roots, *acme_formats, *acme_terms, *acme_website;
     unsigned acme_formats_off; /* what follows from acme_formats */
     int64_t acme_idle_accounts, acme_device_orders, acme_device_failures, acme_account_orders;
-    const char *enroll_identifier, *enroll_topic, *enroll_key_size;
+    const char *enroll_identifier, *enroll_topic, *enroll_key_size, *enroll_attested_udid;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
     bool enroll_sign_message;
     int64_t webhook_timeout, webhook_connect, webhook_in_flight, webhook_give_up;

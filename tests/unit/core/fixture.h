@@ -97,6 +97,17 @@ static FX_UNUSED enum td_err fx_cert_lookup(void *ctx, struct tx *tx,
     return err_set(ei, TD_NOTFOUND, "no such certificate");
 }
 
+/* The certificate of byte 0x77 is of a device that attested the UDID "ATTESTED". */
+static FX_UNUSED enum td_err fx_udid(void *ctx, struct tx *tx,
+                                     const uint8_t sha256[static SHA256_SIZE], const char *udid,
+                                     struct errinfo *ei)
+{
+    (void)ctx, (void)tx;
+    if (sha256[0] == 0x77 && strcmp(udid, "ATTESTED") != 0)
+        return err_reason(ei, TD_FORBIDDEN, "attested-udid-mismatch", "another UDID");
+    return TD_OK;
+}
+
 static FX_UNUSED enum td_err fx_supersede(void *ctx, struct tx *tx,
                                           const uint8_t sha256[static SHA256_SIZE], int64_t now,
                                           const char *txn, struct errinfo *ei)
@@ -172,6 +183,7 @@ static FX_UNUSED void fx_open_core(struct fx *f)
         .ops = {.ctx = f,
                 .cert_lookup = fx_cert_lookup,
                 .device_listed = fx_listed,
+                .udid_allowed = fx_udid,
                 .cert_renewed = fx_renewed,
                 .cert_supersede = fx_supersede},
         .push = {.ctx = &f->push, .send = fx_push_send},

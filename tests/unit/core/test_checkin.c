@@ -141,6 +141,20 @@ static void limiter(void **state)
     assert_int_equal(fx_attempts(f, "", &t), 1);
 }
 
+/* What the device proved is asked for before anything is written. */
+static void attested_udid(void **state)
+{
+    struct fx *f = *state;
+    f->certs[0].byte = 0x77;
+    refused(f, fx_checkin(f, 0x77, "Authenticate", FX_AUTH(FX_UDID_A)), TD_FORBIDDEN,
+            "attested-udid-mismatch");
+    refused(f, fx_checkin(f, 0x77, "TokenUpdate", FX_TOKEN(FX_UDID_A)), TD_FORBIDDEN,
+            "cert-not-pinned");
+    assert_int_equal(fx_checkin(f, 0x77, "Authenticate", FX_AUTH("ATTESTED")), TD_OK);
+    assert_int_equal(fx_checkin(f, 0x77, "TokenUpdate", FX_TOKEN("ATTESTED")), TD_OK);
+    assert_string_equal(fx_enrollment(f, "SERIALA").id, "ATTESTED");
+}
+
 /* MB-25: a certificate belongs to one enrolment, an enrolment to one serial. */
 static void pinning(void **state)
 {
@@ -543,6 +557,7 @@ int main(void)
         T(refusals),
         T(our_faults),
         T(limiter),
+        T(attested_udid),
         T(pinning),
         T(retry_is_no_reset),
         T(check_out),
