@@ -271,7 +271,7 @@ static void replaced(void **state)
     struct answer an = replace(&c, certid(&c, first));
     refused(&an, 409, "alreadyReplaced", "already-replaced");
     /* another account of the same device */
-    struct cid_job j = {arena_printf(&foreign.arena, "%.42sY", c.client_id), SERIAL,
+    struct cid_job j = {arena_printf(&foreign.arena, "%.42sZ", c.client_id), SERIAL,
                         c.w->clock.at + 600};
     assert_ok(store_write(c.w->store, cid_add, &j, NULL));
     new_account(&foreign);
