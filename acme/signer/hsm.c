@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "acme/signer/hsmproto.h"
-#include "mdm/base/rd.h"
 
 #define SELF "/proc/self/exe"
 #define CHILD_FD 3
@@ -57,17 +56,13 @@ static enum td_err ask(struct hsm *h, struct span request, int ms, uint8_t in[st
         e = hsmproto_send(h->fd, request);
     if (e == TD_OK)
         e = hsmproto_recv(h->fd, ms, in, &s);
-    if (e != TD_OK || s.n == 0) {
+    if (e != TD_OK) {
         h->broken = true; /* an answer that comes late would be taken for the next one's */
         return err_set(ei, e,
                        e == TD_TIMEOUT ? "the PKCS#11 module does not answer"
                                        : "the PKCS#11 module's process is gone");
     }
-    enum td_err code = (enum td_err)s.p[0];
-    *ret = span_sub(s, 1, SIZE_MAX);
-    if ((unsigned)code >= TD_ERR_MAX)
-        code = TD_INTERNAL;
-    return code == TD_OK ? TD_OK : err_set(ei, code, "%.*s", (int)ret->n, (const char *)ret->p);
+    return hsmproto_answer(s, ret, ei);
 }
 
 enum td_err hsm_start(const struct hsm_conf *c, struct hsm **ret, struct errinfo *ei)
@@ -145,14 +140,12 @@ static enum td_err sign(void *ctx, struct span md, uint8_t *rs, size_t nrs, stru
     return TD_OK;
 }
 
-static enum td_err key_of(struct hsm *h, struct rd *r, struct key **ret, struct errinfo *ei)
+static enum td_err key_of(struct hsm *h, struct span body, struct key **ret, struct span *ret_rest,
+                          struct errinfo *ei)
 {
-    uint32_t number = rd_u32(r);
-    struct span spki = rd_span(r, rd_u16(r));
+    uint32_t number;
     key_auto *pub = NULL;
-    if (r->bad)
-        return err_set(ei, TD_INTERNAL, "the module's answer is not readable");
-    TD_TRY(key_from_spki_known(spki, &pub, ei));
+    TD_TRY(hsmproto_key(body, &number, &pub, ret_rest, ei));
     struct module_key *k = calloc(1, sizeof *k);
     if (!k)
         return err_set(ei, TD_NOMEM, "no memory");
@@ -175,21 +168,18 @@ static enum td_err by_uri(struct hsm *h, enum hsmproto_op op, const char *uri,
 enum td_err hsm_open_key(struct hsm *h, const char *uri, struct key **ret, struct errinfo *ei)
 {
     uint8_t in[HSMPROTO_MAX];
-    struct span got = {NULL, 0};
+    struct span got = {NULL, 0}, rest;
     TD_TRY(by_uri(h, HSMPROTO_OPEN, uri, in, &got, ei));
-    struct rd r = rd_init(got);
-    return key_of(h, &r, ret, ei);
+    return key_of(h, got, ret, &rest, ei);
 }
 
 enum td_err hsm_make_key(struct hsm *h, const char *uri, char ret_uri[static HSM_URI_MAX],
                          struct key **ret, struct errinfo *ei)
 {
     uint8_t in[HSMPROTO_MAX];
-    struct span got = {NULL, 0};
+    struct span got = {NULL, 0}, text;
     TD_TRY(by_uri(h, HSMPROTO_MAKE, uri, in, &got, ei));
-    struct rd r = rd_init(got);
-    TD_TRY(key_of(h, &r, ret, ei));
-    struct span text = rd_span(&r, rd_left(&r));
+    TD_TRY(key_of(h, got, ret, &text, ei));
     if (text.n == 0 || text.n >= HSM_URI_MAX) {
         key_free(*ret);
         *ret = NULL;

@@ -88,11 +88,18 @@ static void put_escaped(struct buf *b, struct span s)
 
 enum td_err p11uri_put(const struct p11uri *u, struct buf *b)
 {
-    buf_str(b, SCHEME "token=");
-    put_escaped(b, span_str(u->token));
-    buf_str(b, ";object=");
-    put_escaped(b, span_str(u->object));
-    buf_str(b, ";id=");
+    const char *sep = "";
+    buf_str(b, SCHEME);
+    for (size_t i = 0; i < TD_NITEMS(texts); i++) {
+        const char *v = (const char *)u + texts[i].offset;
+        if (!*v)
+            continue;
+        buf_printf(b, "%s%s=", sep, texts[i].name);
+        put_escaped(b, span_str(v));
+        sep = ";";
+    }
+    if (u->nid)
+        buf_printf(b, "%sid=", sep);
     for (size_t i = 0; i < u->nid; i++)
         buf_printf(b, "%%%02x", u->id[i]);
     return b->err;

@@ -20,7 +20,7 @@ struct p11uri {
  * escape, a query (module and PIN are set in ca.ini, never in an URI). */
 TD_NODISCARD enum td_err p11uri_parse(struct span text, struct p11uri *ret, struct errinfo *ei);
 
-/* Appends the URI of a key: token, object and id, escaped. */
+/* Appends the URI: the members that are given, escaped. */
 enum td_err p11uri_put(const struct p11uri *u, struct buf *b);
 
 #endif

@@ -126,11 +126,12 @@ bool seal_is_current(const struct seal *s, struct span sealed)
            span_eq(span_sub(sealed, 1, SEAL_ID), seal_key_id(s, 0));
 }
 
+#define BOUND_MAX (HEAD + SEAL_PURPOSE_MAX + 1 + SEAL_ROW_MAX)
+
 /* What the tag covers besides the secret. A purpose has no NUL, so no two places read the same. */
 static enum td_err bound_to(struct buf *ad, struct span head, const struct seal_place *at,
                             struct errinfo *ei)
 {
-    buf_init(ad, HEAD + SEAL_PURPOSE_MAX + 1 + SEAL_ROW_MAX);
     if (strlen(at->purpose) > SEAL_PURPOSE_MAX || at->row.n > SEAL_ROW_MAX)
         return err_set(ei, TD_LIMIT, "the place of a sealed secret has too long a name");
     buf_span(ad, head);
@@ -162,6 +163,7 @@ enum td_err seal_wrap(const struct seal *s, const struct seal_place *at, struct 
                       struct rng *rng, struct arena *a, struct span *ret, struct errinfo *ei)
 {
     buf_auto ad;
+    buf_init(&ad, BOUND_MAX);
     int n = 0, more = 0;
     if (secret.n == 0)
         return err_set(ei, TD_INVAL, "there is nothing to seal");
@@ -195,6 +197,7 @@ static enum td_err decrypt(const struct seal_key *k, const struct seal_place *at
                            struct span sealed, struct secret *out, struct errinfo *ei)
 {
     buf_auto ad;
+    buf_init(&ad, BOUND_MAX);
     int n = 0, more = 0;
     uint8_t tag[TAG]; /* the library takes no const */
     const uint8_t *nonce = sealed.p + HEAD, *text = nonce + NONCE;

@@ -72,9 +72,27 @@ static void test_round_trip(void **state)
     assert_memory_equal(back.id, u.id, 3);
 }
 
+/* What is written can be read: also of a token that is named by its serial number alone. */
+static void test_written(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "pkcs11:serial=0123;object=testudo-issuing;id=%01%02", "pkcs11:token=a",
+        "pkcs11:", "pkcs11:token=a%3bb;serial=1;manufacturer=M%20x;model=v2;object=o;id=%ff"};
+    for (size_t i = 0; i < TD_NITEMS(rows); i++) {
+        struct p11uri u;
+        buf_auto b;
+        buf_init(&b, 1024);
+        assert_int_equal(p11uri_parse(span_str(rows[i]), &u, NULL), TD_OK);
+        assert_int_equal(p11uri_put(&u, &b), TD_OK);
+        assert_string_equal(buf_cstr(&b), rows[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_written),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_named),
         cmocka_unit_test(test_round_trip),
