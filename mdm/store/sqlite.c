@@ -170,9 +170,10 @@ static enum td_err create_file(const char *path, struct errinfo *ei)
 static enum td_err check_ours(struct conn *c, const char *path, struct errinfo *ei)
 {
     int64_t id = 0, tables = 0;
-    enum td_err e = run_int(c, "PRAGMA application_id", &id, ei);
+    /* in this order: whoever makes the database now writes its number with the first table */
+    enum td_err e = run_int(c, "SELECT count(*) FROM sqlite_schema", &tables, ei);
     if (e == TD_OK)
-        e = run_int(c, "SELECT count(*) FROM sqlite_schema", &tables, ei);
+        e = run_int(c, "PRAGMA application_id", &id, ei);
     if (primary(c->last) == SQLITE_NOTADB || primary(c->last) == SQLITE_CORRUPT)
         return err_set(ei, TD_STATE, "%s is damaged or not a database", path);
     TD_TRY(e);
