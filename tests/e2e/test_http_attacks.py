@@ -1,8 +1,10 @@
 """Bytes that other servers were fooled by, on the real listeners: refused with 400, the connection
 closed, and nothing behind them served."""
+import os
 import re
 import socket
 import ssl
+import time
 import unittest
 
 from testudo import Server, DEADLINE
@@ -94,6 +96,29 @@ class HttpAttacks(unittest.TestCase):
                             b"Content-Length: 1\r\n\r\n0")
         self.assertRegex(got, rb"^HTTP/1\.[01] 200")
         self.assertTrue(got.endswith(b"\x30\x03\x0a\x01\x01"), got)
+
+
+class HalfHandshake(unittest.TestCase):
+    @staticmethod
+    def cpu(server):
+        with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_it_costs_nothing_and_ends(self):
+        """The beginning of a ClientHello and no more: cut at the deadline, and no thread turns in a
+        circle until then."""
+        with Server(server__idle_timeout="3s", server__body_timeout="3s") as server:
+            began, cpu = time.monotonic(), self.cpu(server)
+            with socket.create_connection(("127.0.0.1", server.ports[0]), DEADLINE) as s:
+                s.sendall(bytes.fromhex("16030102000100 01fc0303"))
+                try:
+                    self.assertEqual(s.recv(1), b"")
+                except ConnectionResetError:
+                    pass
+            took = time.monotonic() - began
+            self.assertGreater(took, 2)
+            self.assertLess(self.cpu(server) - cpu, took / 4)
 
 
 if __name__ == "__main__":
