@@ -113,7 +113,8 @@ class HalfHandshake(unittest.TestCase):
             with socket.create_connection(("127.0.0.1", server.ports[0]), DEADLINE) as s:
                 s.sendall(bytes.fromhex("16030102000100 01fc0303"))
                 try:
-                    self.assertEqual(s.recv(1), b"")
+                    while s.recv(100):  # an alert, perhaps
+                        pass
                 except ConnectionResetError:
                     pass
             took = time.monotonic() - began
