@@ -24,16 +24,6 @@ static void bn_auto_free(BIGNUM **p)
 }
 #define bn_auto __attribute__((cleanup(bn_auto_free))) BIGNUM
 
-static EVP_PKEY *fromdata(const char *type, OSSL_PARAM *params)
-{
-    EVP_PKEY *pkey = NULL;
-    pctx_auto *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
-        return NULL;
-    return pkey;
-}
-
 /* The uncompressed form of a point given compressed. */
 static bool decompress(EVP_PKEY *pkey, const struct key_curve *c, uint8_t out[static POINT_MAX])
 {
@@ -54,17 +44,9 @@ enum td_err key_from_point(const struct key_curve *c, struct span point, struct 
     if (!full && !compressed)
         return err_set(ei, TD_PARSE, "elliptic curve point");
     memcpy(octets, point.p, point.n);
-
-    char group[sizeof("P-256")];
-    memcpy(group, c->group, sizeof(group));
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, octets, point.n),
-        OSSL_PARAM_construct_end(),
-    };
     /* OpenSSL checks that the point is on the curve while it decodes it. */
-    pkey_auto *pkey = fromdata("EC", params);
-    if (!pkey)
+    pkey_auto *pkey = crypt_curve(c->group);
+    if (!pkey || EVP_PKEY_set1_encoded_public_key(pkey, octets, point.n) != 1)
         return crypt_fail(ei, TD_PARSE, "elliptic curve point");
     if (compressed && !decompress(pkey, c, octets))
         return crypt_fail(ei, TD_CRYPTO, "elliptic curve point");
@@ -118,7 +100,12 @@ static EVP_PKEY *rsa_fromdata(struct span n, struct span e)
         !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be))
         return NULL;
     __attribute__((cleanup(params_auto))) OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
-    return params ? fromdata("RSA", params) : NULL;
+    EVP_PKEY *pkey = NULL;
+    pctx_auto *ctx = params ? EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL) : NULL;
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        return NULL;
+    return pkey;
 }
 
 enum td_err key_from_rsa_min(struct span n, struct span e, size_t min_bits, struct key **ret,

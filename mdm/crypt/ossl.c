@@ -1,14 +1,36 @@
 #include "mdm/crypt/ossl_int.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <pthread.h>
+#include <string.h>
 
 static const char *const md_names[DIGEST_MAX] = {"SHA1", "SHA256", "SHA384", "SHA512"};
 
-/* Written once under pthread_once, read-only afterwards. */
+static const char *const curve_names[] = {"P-256", "P-384", "P-521"};
+
+/* Written once under pthread_once, read-only afterwards. A copy of a curve's parameters takes a
+ * quarter of the time that making them takes. */
 static EVP_MD *mds[DIGEST_MAX];
+static EVP_PKEY *curves[TD_NITEMS(curve_names)];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static EVP_PKEY *load_curve(const char *name)
+{
+    EVP_PKEY *pkey = NULL;
+    char group[sizeof("P-256")];
+    memcpy(group, name, sizeof(group));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    if (ctx && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEY_PARAMETERS, params);
+    EVP_PKEY_CTX_free(ctx);
+    return pkey;
+}
 
 static void load(void)
 {
@@ -18,6 +40,8 @@ static void load(void)
                         NULL);
     for (size_t i = 0; i < DIGEST_MAX; i++)
         mds[i] = EVP_MD_fetch(NULL, md_names[i], NULL);
+    for (size_t i = 0; i < TD_NITEMS(curves); i++)
+        curves[i] = load_curve(curve_names[i]);
 }
 
 enum td_err crypt_init(struct errinfo *ei)
@@ -26,7 +50,19 @@ enum td_err crypt_init(struct errinfo *ei)
     for (size_t i = 0; i < DIGEST_MAX; i++)
         if (!mds[i])
             return crypt_fail(ei, TD_CRYPTO, md_names[i]);
+    for (size_t i = 0; i < TD_NITEMS(curves); i++)
+        if (!curves[i])
+            return crypt_fail(ei, TD_CRYPTO, curve_names[i]);
     return TD_OK;
+}
+
+EVP_PKEY *crypt_curve(const char *name)
+{
+    pthread_once(&once, load);
+    for (size_t i = 0; i < TD_NITEMS(curves); i++)
+        if (strcmp(curve_names[i], name) == 0)
+            return curves[i] ? EVP_PKEY_dup(curves[i]) : NULL;
+    return NULL;
 }
 
 const EVP_MD *crypt_md(enum digest_alg alg)

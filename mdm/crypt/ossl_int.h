@@ -10,6 +10,10 @@
 /* The digest fetched once; never NULL (a library without it aborts). Any thread. */
 const EVP_MD *crypt_md(enum digest_alg alg);
 
+/* A key on that curve (OpenSSL's name) still without its numbers, the caller's to free; NULL for
+ * want of memory. Any thread. */
+EVP_PKEY *crypt_curve(const char *name);
+
 /* Fills *ei with `what` and the newest reason of OpenSSL's queue, empties the queue, returns e. */
 enum td_err crypt_fail(struct errinfo *ei, enum td_err e, const char *what);
 
