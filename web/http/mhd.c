@@ -407,7 +407,7 @@ static struct MHD_Daemon *start(struct mhd *m)
 {
     const struct http_conf *conf = &m->sh->conf;
     unsigned flags = MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    /* with epoll the library turns in a circle while a TLS handshake waits for the client */
+    /* with epoll, 0.9.75 turns in a circle while a TLS handshake waits for the client */
     flags |= m->tls ? MHD_USE_POLL_INTERNAL_THREAD : MHD_USE_EPOLL_INTERNAL_THREAD;
     unsigned threads = event_threads(conf);
     /* the library divides the connections among its threads */
