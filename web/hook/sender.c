@@ -110,12 +110,14 @@ static void failed(struct delivery *d, const struct hook_event *ev, const struct
 
 /* --- one turn -------------------------------------------------------------------------------- */
 
-/* A fault of ours, with no event to blame: the turn ends, and comes again later. */
-static void trouble(struct delivery *d, enum td_err e, const struct errinfo *ei)
+/* A fault of ours: the turn ends, and comes again later. ev, when it was about one, is given up
+ * when it is old, or those behind it would wait for ever. */
+static void trouble(struct delivery *d, const struct hook_event *ev, enum td_err e,
+                    const struct errinfo *ei)
 {
     struct hook_answer a = {.error = "not sent: a fault of this server, see its log"};
     report(d, "webhook.trouble", e, ei);
-    failed(d, NULL, &a);
+    failed(d, ev, &a);
 }
 
 /* False: the turn is over, and settled. */
@@ -126,7 +128,7 @@ static bool one_event(struct delivery *d, const struct hook_event *ev, size_t *c
     bool ours = false;
     enum td_err e = send_one(d, ev, &a, &ei);
     if (e != TD_OK) {
-        trouble(d, e, &ei);
+        trouble(d, ev, e, &ei);
         return false;
     }
     if (stopping(d) && a.status == 0)
@@ -149,7 +151,8 @@ static void work_off(struct delivery *d, size_t *count)
     for (size_t i = 0; i < d->work.n && !stopping(d); i++)
         if (!one_event(d, &d->work.events[i], count))
             return;
-    report(d, "webhook.settle_failed", hook_turn_end(d->conf->store, &d->turn, &ei), &ei);
+    report(d, "webhook.settle_failed",
+           hook_turn_end(d->conf->store, &d->turn, clock_now(d->conf->clock), &ei), &ei);
 }
 
 static enum td_err prepare(struct delivery *d, struct arena *a, struct errinfo *ei)
@@ -181,7 +184,7 @@ static bool take_turn(const struct hook_sender_conf *conf, const atomic_bool *st
     if (e == TD_OK)
         work_off(&d, count);
     else if (e != TD_NOTFOUND)
-        trouble(&d, e, &ei);
+        trouble(&d, NULL, e, &ei);
     secret_free(&d.secret);
     hook_post_close(d.post);
     return d.work.n > 0;

@@ -38,9 +38,11 @@ static const struct store_stmt stmts[STMT_MAX] = {
                 "failing_since END, last_error_at = ?4, last_error = ?5, dropped = dropped + ?6 "
                 "WHERE id = ?1 AND lease = ?2",
                 "ttiiti", ""},
-    [END] = {"hook.end",
-             "UPDATE webhook_states SET lease = '', lease_until = 0 WHERE id = ?1 AND lease = ?2",
-             "tt", ""},
+    [END] =
+        {"hook.end",
+         "UPDATE webhook_states SET lease = '', lease_until = 0, next_at = ?3 WHERE id = ?1 AND "
+         "lease = ?2",
+         "tti", ""},
     [RECOVER] = {"hook.recover",
                  "UPDATE webhook_states SET lease = '', lease_until = 0 WHERE lease_until > 0", "",
                  ""},
@@ -227,12 +229,14 @@ enum td_err hook_turn_failed(struct store *s, const struct hook_turn *t,
 static enum td_err end_fn(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     const struct turn_job *j = ctx;
-    return tx_exec(tx, &stmts[END], SV_LIST(SV_TEXT(j->t->id), SV_TEXT(j->t->lease)), NULL, ei);
+    return tx_exec(tx, &stmts[END],
+                   SV_LIST(SV_TEXT(j->t->id), SV_TEXT(j->t->lease), SV_INT(j->now)), NULL, ei);
 }
 
-enum td_err hook_turn_end(struct store *s, const struct hook_turn *t, struct errinfo *ei)
+enum td_err hook_turn_end(struct store *s, const struct hook_turn *t, int64_t now,
+                          struct errinfo *ei)
 {
-    struct turn_job j = {.t = t};
+    struct turn_job j = {.t = t, .now = now};
     return store_write(s, end_fn, &j, ei);
 }
 

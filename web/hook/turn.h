@@ -63,8 +63,8 @@ TD_NODISCARD enum td_err hook_turn_failed(struct store *s, const struct hook_tur
                                           const struct hook_failure *f, int64_t now,
                                           struct errinfo *ei);
 
-/* The turn is over. */
-TD_NODISCARD enum td_err hook_turn_end(struct store *s, const struct hook_turn *t,
+/* The turn is over; whoever waits longer comes first. */
+TD_NODISCARD enum td_err hook_turn_end(struct store *s, const struct hook_turn *t, int64_t now,
                                        struct errinfo *ei);
 
 /* Whoever had a turn is gone: for a database that only this process has. */

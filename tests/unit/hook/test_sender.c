@@ -117,6 +117,39 @@ static void foreign_seal(void **state)
     seal_free(other);
 }
 
+/* One whose queue never ends leaves the others their turns. */
+static void fair(void **state)
+{
+    (void)state;
+    add_hook("w1", "device.added");
+    add_hook("w2", "device.added");
+    for (int i = 0; i < 2 * HOOK_TURN_EVENTS; i++)
+        add_event("S");
+    round_gives(HOOK_TURN_EVENTS, HOOK_TURN_EVENTS);
+    w.clock.at++;
+    round_gives(HOOK_TURN_EVENTS, HOOK_TURN_EVENTS);
+    assert_int_equal(view("w1").delivered, HOOK_TURN_EVENTS);
+    assert_int_equal(view("w2").delivered, HOOK_TURN_EVENTS);
+}
+
+/* An event that cannot be written as a body goes when it is old; those behind it arrive. */
+static void too_large(void **state)
+{
+    (void)state;
+    static char device[HOOK_BODY_MAX + 1];
+    memset(device, 'x', sizeof device - 1);
+    add_hook("w1", "device.added");
+    add_event(device);
+    add_event("S2");
+    round_gives(0, 0);
+    assert_int_equal(view("w1").queue, 2);
+    w.clock.at = HOOK_NOW + w.conf.give_up;
+    round_gives(0, 0);
+    assert_int_equal(view("w1").dropped, 1);
+    w.clock.at = view("w1").next_at;
+    round_gives(1, 1);
+}
+
 /* Threads: several endpoints, and a stop. */
 static void threads(void **state)
 {
@@ -141,8 +174,8 @@ static void threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(arrives),  T(given_up),     T(poison),  T(retry_after),
-        T(nonsense), T(foreign_seal), T(threads),
+        T(arrives),      T(given_up), T(poison),    T(retry_after), T(nonsense),
+        T(foreign_seal), T(fair),     T(too_large), T(threads),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
 }

@@ -44,7 +44,7 @@ static void one_node_at_a_time(void **state)
     assert_ok(hook_turn_done(w.store, &a, got.events[0].id, HOOK_NOW + 50, &ours, NULL));
     assert_true(ours); /* and the lease begins anew */
     (void)claim("w1", HOOK_NOW + 149, false);
-    assert_ok(hook_turn_end(w.store, &a, NULL));
+    assert_ok(hook_turn_end(w.store, &a, HOOK_NOW, NULL));
     struct hook_turn b = claim("w1", HOOK_NOW + 51, true);
     assert_int_equal(work(&b).n, 1);
 }
@@ -71,7 +71,7 @@ static void lease_takeover(void **state)
     assert_ok(hook_turn_done(w.store, &a, of_a.events[0].id, HOOK_NOW + 101, &ours, NULL));
     assert_false(ours);
     assert_int_equal(work(&b).n, 1);
-    assert_ok(hook_turn_end(w.store, &a, NULL));
+    assert_ok(hook_turn_end(w.store, &a, HOOK_NOW, NULL));
     (void)claim("w1", HOOK_NOW + 150, false); /* B's still */
     assert_ok(hook_turn_recover(w.store, NULL));
     (void)claim("w1", HOOK_NOW + 150, true);
