@@ -50,6 +50,7 @@ enum td_err bind_cert_lookup(void *ctx, struct tx *tx, const uint8_t sha256[stat
  * "attested-udid-mismatch". */
 enum td_err bind_udid_allowed(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                               const char *udid, struct errinfo *ei);
+
 /* core_ops.cert_supersede; no ctx. */
 enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                                 int64_t now, const char *txn, struct errinfo *ei);
