@@ -1,11 +1,13 @@
 """Two nodes on one PostgreSQL renew certificates: each once, whichever node is killed, and of two
 successors of one certificate one lives."""
+import contextlib
 import hashlib
 import os
 import plistlib
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -19,8 +21,11 @@ import pg
 
 MANY = 250    # so many due certificates take both nodes, which look at them together
 COUNT = 40    # devices whose certificates are due at one time
-ROUNDS = 12   # tries at a kill in the middle of them
-MIDWAY = 2    # such kills that are wanted
+# What another session holds, and of which device: a node waits with its claim, or behind the claim
+# and the command with the push.
+CLAIM = "UPDATE certificates SET renew_tries = 0 WHERE serial = '\\x{certificate}'"
+PUSH = "INSERT INTO push_outbox (enrollment_id, requested_at) VALUES ('{enrollment}', 1)"
+KILLS = ((CLAIM, COUNT // 2), (PUSH, COUNT - 1), (PUSH, 1))
 RACES = 8
 MDM = "application/x-apple-aspen-mdm"
 TOPIC = "com.apple.mgmt.External.testudo"
@@ -34,6 +39,12 @@ class Renewal(Base):
         settings = {"store-url": cls.url, "renewal-period": "1", "renewal-retry": "1d"}
         cls.server = Server(**settings).init()
         cls.nodes = [cls.server, another(cls.server, settings)]
+        for i, node in enumerate(cls.nodes):
+            with open(node.ini, encoding="utf-8") as f:
+                text = f.read()
+            assert cls.url in text
+            with open(node.ini, "w", encoding="utf-8") as f:
+                f.write(text.replace(cls.url, f"{cls.url}&application_name=node{i}"))
         cls.tmp = tempfile.mkdtemp(prefix="testudo-renewal-")
         for node in cls.nodes:
             node.start()
@@ -59,9 +70,10 @@ class Renewal(Base):
     def log_ends(self):
         return [os.path.getsize(node.log_path) for node in self.nodes]
 
-    def make_due(self, prefix):
+    def make_due(self, prefix, ago=0):
         self.sql("UPDATE certificates SET renew_at = ?, renew_tries = 0 WHERE status = 0 AND "
-                 "purpose = 'management' AND device_serial LIKE ?", (int(time.time()), prefix + "%"))
+                 "purpose = 'management' AND device_serial LIKE ?",
+                 (int(time.time()) - ago, prefix + "%"))
 
     def rows(self, prefix):
         """Of each certificate that counts: device, tries, commands that wait for the device,
@@ -108,6 +120,10 @@ class Renewal(Base):
         self.assertEqual(len(found), len({serial for serial, _ in found}), found)
         return {number for _, number in found}
 
+    def said(self, since, last):
+        found = re.findall(r"renew\.pushed serial=(RN1\d+)", self.log(since))
+        return sorted(serial for serial in found if serial != last)
+
     def test_1_each_is_renewed_once(self):
         self.server.fleet(MANY + 1, None, "--prefix", "RN1")
         last = f"RN1{MANY + 1:07}"
@@ -122,36 +138,84 @@ class Renewal(Base):
                 wait_for("another look", lambda: [r for r in self.rows(last) if r[1]])
             rows = [row for row in self.rows("RN1") if row[0] != last]
             self.assertEqual({row[1:4] for row in rows}, {(1, 1, 1)}, rows)
-            said = re.findall(r"renew\.pushed serial=(RN1\d+)", self.log(since))
-            self.assertEqual(sorted(s for s in said if s != last), [row[0] for row in rows])
+            # the line is written behind the commit
+            wait_for("every line", lambda: len(self.said(since, last)) >= len(rows))
+            self.assertEqual(self.said(since, last), [row[0] for row in rows])
             self.pushed(rows, since)
         self.finish("RN1", MANY + 1)
+
+    def backends(self, i, condition="true"):
+        """How many sessions of that node PostgreSQL has of which that is true."""
+        return self.sql("SELECT count(*) AS n FROM pg_stat_activity WHERE datname = 'renewal' AND "
+                        f"application_name = 'node{i}' AND {condition}")[0][0]
+
+    def freeze(self, i):
+        """Stops a node while it has no transaction open."""
+        def stopped():
+            self.nodes[i].process.send_signal(signal.SIGSTOP)
+            if not self.backends(i, "state <> 'idle'"):
+                return True
+            self.thaw(i)
+            return False
+        self.addCleanup(self.thaw, i)
+        wait_for("a node is idle", stopped)
+
+    def thaw(self, i):
+        self.nodes[i].process.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def held(self, statement, device):
+        """Another session has done that to the device's row and does not commit; its number."""
+        key, = self.sql("SELECT c.serial, e.id FROM certificates c JOIN enrollments e ON "
+                        "e.cert_sha256 = c.sha256 WHERE c.device_serial = ?", (device,))
+        statement = statement.format(certificate=key[0].hex(), enrollment=key[1])
+        session = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", self.url],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            session.stdin.write(f"BEGIN;\n{statement};\nSELECT pg_backend_pid();\n")
+            session.stdin.flush()
+            yield int(session.stdout.readline())
+        finally:
+            session.communicate("ROLLBACK;\n", timeout=60)
+
+    def kill_before(self, statement, place):
+        """Node 1 renews alone, in the order of the times, and is killed when it gets to the row that
+        another session holds. Nothing else ends its wait but its lock_timeout: then it goes on
+        behind that one, and comes back."""
+        self.freeze(0)
+        self.freeze(1)
+        devices = [row[0] for row in self.rows("RN2")]
+        self.assertEqual(len(devices), COUNT)
+        for i, device in enumerate(devices):
+            self.make_due(device, COUNT - i)
+        with self.held(statement, devices[place]) as holder:
+            self.thaw(1)
+            wait_for("the row is waited for",
+                     lambda: self.backends(1, f"{holder} = ANY (pg_blocking_pids(pid))"))
+            self.nodes[1].process.send_signal(signal.SIGKILL)
+            self.nodes[1].process.wait(60)
+        wait_for("the dead node's sessions end", lambda: not self.backends(1))
+        rows = [row[1:4] for row in self.rows("RN2")]
+        # all of a claim is there, or nothing of it
+        self.assertEqual(set(rows[:place]), {(1, 1, 1)}, rows)
+        self.assertEqual(rows[place], (0, 0, 0), rows)
+        self.assertEqual(set(rows[place + 1:]) - {(1, 1, 1), (0, 0, 0)}, set(), rows)
+        self.thaw(0)
+        return sum(row[0] for row in rows)
 
     def test_2_node_is_killed_in_between(self):
         """What the dead node had claimed is queued, wanted and pushed; what it had not, the other
         claims."""
         self.server.fleet(COUNT, None, "--prefix", "RN2")
-        victim, midway = self.nodes[1], 0
-        for _ in range(ROUNDS):
+        for statement, place in KILLS:
             since = self.log_ends()
-            self.make_due("RN2")
-            wait_for("the renewals begin", lambda: [r for r in self.rows("RN2") if r[1]])
-            victim.process.send_signal(signal.SIGKILL)
-            victim.process.wait(30)
-            rows = self.rows("RN2")
-            # all of a claim is there, or nothing of it
-            self.assertEqual({row[1:4] for row in rows} - {(1, 1, 1), (0, 0, 0)}, set(), rows)
-            midway += 0 < sum(row[1] for row in rows) < COUNT and \
-                "renew.pushed" in victim.tail(COUNT)
+            claimed = self.kill_before(statement, place)
             rows = self.one_each("RN2", COUNT)
             self.pushed(rows, since)
-            victim.log.close()
-            victim.start()
+            self.nodes[1].log.close()
+            self.nodes[1].start()
             self.finish("RN2", COUNT)
-            if midway == MIDWAY:
-                break
-        print(f"{midway} kills in the middle of {COUNT} renewals")
-        self.assertGreater(midway, 0)
+            print(f"killed behind {claimed} of {COUNT} renewals")
 
     # --- two successors ---
 
