@@ -99,6 +99,10 @@ size_t ca_issuing_n(const struct ca *ca);
 const struct cert *ca_issuing_at(const struct ca *ca, size_t i);
 const struct cert *ca_issuing(const struct ca *ca);
 
+/* Whether the active one lives: TD_INVAL with reason "issuer-expired" or "issuer-early" and words
+ * for the administrator when it does not. Then nothing is issued; OCSP and CRLs go on. */
+TD_NODISCARD enum td_err ca_can_issue(const struct ca *ca, struct errinfo *ei);
+
 /* Takes over what the signer said last: after signer_client_reload. Any thread. */
 TD_NODISCARD enum td_err ca_refresh(struct ca *ca, struct errinfo *ei);
 

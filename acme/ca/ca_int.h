@@ -32,8 +32,9 @@ struct ca {
     pthread_mutex_t mu;                       /* one ca_refresh at a time */
     struct ca_issuer issuers[CA_ISSUERS_MAX]; /* only ever grows: readers take no lock */
     atomic_size_t nissuers, active;
-    struct buf root_crl; /* as the signer said first; DER */
-    char crl_url[256];   /* of distribution points, likewise */
+    atomic_bool gone[CA_ISSUERS_MAX]; /* the signer no longer has it: nothing signs its statuses */
+    struct buf root_crl;              /* as the signer said first; DER */
+    char crl_url[256];                /* of distribution points, likewise */
     atomic_uint crl_shards;
     pthread_mutex_t crl_mu; /* one CRL is made at a time */
     atomic_int crl_waiting; /* for crl_mu, its holder included */
@@ -48,6 +49,7 @@ const struct ca_issuer *ca_issuer_by_id(const struct ca *ca,
                                         const uint8_t id[static CERT_SKI_SIZE]);
 const struct ca_issuer *ca_issuer_of_certid(const struct ca *ca, const struct ocsp_certid *id);
 void ca_issuers_free(struct ca *ca);
+bool ca_issuer_gone(const struct ca *ca, const struct ca_issuer *is);
 
 /* The status of one certificate, as the database says at this moment. */
 struct ca_status {

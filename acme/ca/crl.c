@@ -336,6 +336,8 @@ enum td_err ca_crl_get(struct ca *ca, size_t i, int shard, bool with_der, struct
         (part && (shard < 0 || !*ca->crl_url || (unsigned)shard >= atomic_load(&ca->crl_shards))))
         return err_set(ei, TD_NOTFOUND, "no such CRL");
     struct work w = {.ca = ca, .by = ca_issuer_at(ca, i), .shard = shard};
+    if (ca_issuer_gone(ca, w.by))
+        return err_set(ei, TD_NOTFOUND, "no such CRL any more");
     struct fetch f = {.w = &w, .a = a};
     enum td_err e = TD_NOTFOUND;
     for (int k = 0; k < TRIES && e == TD_NOTFOUND; k++) {
@@ -356,6 +358,8 @@ enum td_err ca_crl_bundle(struct ca *ca, struct arena *a, struct buf *b, struct 
 {
     for (size_t i = 0; i < ca_issuing_n(ca); i++) {
         struct ca_crl crl = {0};
+        if (ca_issuer_gone(ca, ca_issuer_at(ca, i)))
+            continue;
         TD_TRY(ca_crl_get(ca, i, CA_CRL_COMPLETE, true, a, &crl, ei));
         TD_TRY(crl_to_pem(crl.der, b));
     }

@@ -1,6 +1,7 @@
 /* The issuing CAs a server knows: the active one and those that rotation left. */
 #include "acme/ca/ca_int.h"
 
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/hex.h"
 #include "mdm/base/limits.h"
 
@@ -65,10 +66,20 @@ static enum td_err place_of(struct ca *ca, struct cert *c, size_t *ret, struct e
 static enum td_err take_all(struct ca *ca, const struct signer_certs *all, struct errinfo *ei)
 {
     size_t active = 0;
-    for (size_t i = all->n; i-- > 0;) /* the active one last: whatever it signs is known then */
+    bool there[CA_ISSUERS_MAX] = {false};
+    for (size_t i = all->n; i-- > 0;) { /* the active one last: whatever it signs is known then */
         TD_TRY(place_of(ca, all->issuing[i], &active, ei));
+        there[active] = true;
+    }
     atomic_store(&ca->active, active);
+    for (size_t i = 0; i < atomic_load(&ca->nissuers); i++)
+        atomic_store(&ca->gone[i], !there[i]);
     return TD_OK;
+}
+
+bool ca_issuer_gone(const struct ca *ca, const struct ca_issuer *is)
+{
+    return atomic_load(&ca->gone[is - ca->issuers]);
 }
 
 enum td_err ca_refresh(struct ca *ca, struct errinfo *ei)
@@ -121,6 +132,11 @@ const struct cert *ca_issuing_at(const struct ca *ca, size_t i)
 const struct cert *ca_issuing(const struct ca *ca)
 {
     return ca_issuing_at(ca, 0);
+}
+
+enum td_err ca_can_issue(const struct ca *ca, struct errinfo *ei)
+{
+    return issuer_life(ca_issuing(ca), clock_now(ca->conf.clock), ei);
 }
 
 const struct ca_issuer *ca_issuer_by_id(const struct ca *ca, const uint8_t id[static CERT_SKI_SIZE])

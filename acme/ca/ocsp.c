@@ -2,6 +2,7 @@
 #include "acme/ca/ca.h"
 
 #include "acme/ca/ca_int.h"
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/limits.h"
 #include "mdm/base/metrics.h"
 
@@ -9,7 +10,6 @@
 #define WINDOW_UNKNOWN 300   /* a number not issued yet may be issued in a moment */
 #define BACKDATE 300         /* clients' clocks are behind */
 #define SERIAL_OCTETS_MAX 64 /* beyond it no certificate of ours; the signer's bound too */
-#define KEPT (30 * 86400)    /* answered for so long behind the certificate's end */
 #define LIVE_MAX 64          /* of the signer's slots: issuing is never starved by questions */
 
 enum { MALFORMED = 1, INTERNAL_ERROR = 2, TRY_LATER = 3, UNAUTHORIZED = 6 };
@@ -49,7 +49,8 @@ static const struct ca_issuer *asked_issuer(const struct ca *ca, const struct oc
     const struct ca_issuer *by = NULL;
     for (size_t i = 0; i < req->nids; i++) {
         const struct ca_issuer *x = ca_issuer_of_certid(ca, &req->ids[i]);
-        if (!x || (by && by != x) || req->ids[i].serial.n > SERIAL_OCTETS_MAX)
+        if (!x || ca_issuer_gone(ca, x) || (by && by != x) ||
+            req->ids[i].serial.n > SERIAL_OCTETS_MAX)
             return NULL;
         by = x;
     }
@@ -59,7 +60,7 @@ static const struct ca_issuer *asked_issuer(const struct ca *ca, const struct oc
 static struct ocsp_single single(const struct ocsp_certid *id, const struct ca_status *st,
                                  int64_t now)
 {
-    bool known = st->known && now - st->not_after <= KEPT;
+    bool known = st->known && now - st->not_after <= ISSUER_KEPT;
     struct ocsp_single s = {
         .certid_der = id->der,
         .status = !known        ? OCSP_UNKNOWN
@@ -110,7 +111,7 @@ static void keep(struct ca *ca, const struct asked *q, const struct ocsp_single 
     ca_etag(ans->der, ans->text.etag);
     ca_http_date(ans->this_update, ans->text.this_update);
     ca_http_date(ans->next_update, ans->text.next_update);
-    ocsp_cache_put(ca->cache, s, q->epoch, q->status[0].not_after + KEPT, ans);
+    ocsp_cache_put(ca->cache, s, q->epoch, q->status[0].not_after + ISSUER_KEPT, ans);
 }
 
 /* False when the signer would have to be waited for. */

@@ -428,6 +428,8 @@ static const char *reason_of(struct span s)
         "key-unsupported",
         "key-of-ca",
         "issuer-expires",
+        "issuer-expired",
+        "issuer-early",
         "rate",
         "window",
         "certid-malformed",

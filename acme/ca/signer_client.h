@@ -71,7 +71,8 @@ struct signer_signed {
 
 /* A certificate for that key by that profile. TD_BUSY while the signer is away or
  * over its rate, TD_TIMEOUT after 10 s; the signer's own refusals come as their code, with a reason
- * ("profile-unknown", "device-serial", "evidence-missing", "key-unsupported", "issuer-expires"). */
+ * ("profile-unknown", "device-serial", "evidence-missing", "key-unsupported", "issuer-expires",
+ * "issuer-expired", "issuer-early"). */
 TD_NODISCARD enum td_err signer_issue(struct signer_client *c, const struct signer_issue *r,
                                       struct arena *a, struct signer_signed *ret,
                                       struct errinfo *ei);

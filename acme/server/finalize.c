@@ -156,20 +156,6 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     return attempt_add(tx, &t, ei);
 }
 
-/* What the signer refuses to sign is no fault of the device: it is told "later" and the reason is
- * kept for the administrator. */
-static enum td_err signer_refused(const struct issue *s, enum td_err e, struct errinfo *ei)
-{
-    if (!ei || acme_problem_status(e, ei) >= 500)
-        return e;
-    (void)acme_record_refusal(s->c, s->o.serial, s->id, e, ei);
-    log_ev(LOG_ERROR, "acme.not_issued", KV("order", s->id), KV("serial", s->o.serial),
-           KV("reason", ei->reason ? ei->reason : ""), KV("detail", err_msg(ei, e)));
-    ei->http = 500;
-    ei->acme = "serverInternal";
-    return TD_INTERNAL;
-}
-
 static enum td_err issue(struct issue *s, struct errinfo *ei)
 {
     const struct acme_conf *conf = &s->c->acme->conf;
@@ -187,7 +173,7 @@ static enum td_err issue(struct issue *s, struct errinfo *ei)
     memcpy(g.evidence_sha256, s->evidence_sha256, sizeof g.evidence_sha256);
     enum td_err e = ca_issue(conf->ca, &g, s->c->arena, &s->rec, ei);
     if (e != TD_OK)
-        return signer_refused(s, e, ei);
+        return acme_record_ours(s->c, s->o.serial, s->id, e, ei);
     return store_write(conf->store, record_job, s, ei);
 }
 

@@ -29,6 +29,7 @@ struct ask {
     struct acme_policy policy;
     struct acme_order o; /* id, profile, identifier, token, expires_at given */
     const char *client_id;
+    bool ours;                /* refused for a fault of ours */
     const char *bound_serial; /* also filled when refused, if a device could be told */
     struct acme_subproblem *sub;
     size_t nsub;
@@ -74,12 +75,16 @@ static enum td_err job(struct tx *tx, void *ctx, struct errinfo *ei)
     const struct acme_call *c = q->c;
     struct acme_account acct = {0};
     q->bound_serial = NULL;
+    q->ours = false;
     TD_TRY(acme_account_check(tx, c, &acct, ei));
     TD_TRY(check_binding(q, &acct, ei));
     TD_TRY(acme_limit_account(tx, c, ei));
     TD_TRY(claim(tx, q, ei));
     TD_TRY(acme_limit_device(tx, c, q->o.serial, ei));
     TD_TRY(acme_replaces_check(tx, c, &q->o, ei));
+    enum td_err e = ca_can_issue(c->acme->conf.ca, ei);
+    q->ours = e != TD_OK;
+    TD_TRY(e); /* before the device attests in vain */
     TD_TRY(tx_exec(tx, ACME_SQL(ACCOUNT_KEEP),
                    SV_LIST(SV_TEXT(c->account_id), SV_INT(q->o.expires_at)), NULL, ei));
     return tx_exec(tx, ACME_SQL(ORDER_ADD),
@@ -176,6 +181,8 @@ enum td_err acme_new_order(const struct req *r, struct resp *resp, struct errinf
         return err_set(ei, TD_NOMEM, "request");
     e = store_write(c.acme->conf.store, job, &q, &why);
     if (e != TD_OK) {
+        if (q.ours)
+            e = acme_record_ours(&c, q.bound_serial, NULL, e, &why);
         if (ei)
             *ei = why;
         return acme_record_refusal(&c, q.bound_serial, NULL, e, &why);

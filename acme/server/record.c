@@ -98,6 +98,20 @@ enum td_err acme_record_refusal(const struct acme_call *c, const char *serial, c
     return e;
 }
 
+enum td_err acme_record_ours(const struct acme_call *c, const char *serial, const char *order_id,
+                             enum td_err e, struct errinfo *ei)
+{
+    if (!ei || acme_problem_status(e, ei) >= 500)
+        return e;
+    (void)acme_record_refusal(c, serial, order_id, e, ei);
+    log_ev(LOG_ERROR, "acme.not_issued", KV("order", order_id ? order_id : ""),
+           KV("serial", serial ? serial : ""), KV("reason", ei->reason ? ei->reason : ""),
+           KV("detail", err_msg(ei, e)));
+    ei->http = 500;
+    ei->acme = "serverInternal";
+    return TD_INTERNAL;
+}
+
 enum td_err acme_check_listed(const struct acme *a, struct tx *tx, const char *serial,
                               struct errinfo *ei)
 {

@@ -29,6 +29,12 @@ struct attempt acme_attempt(const struct acme_call *c, const char *serial, const
 enum td_err acme_record_refusal(const struct acme_call *c, const char *serial, const char *order_id,
                                 enum td_err e, const struct errinfo *ei);
 
+/* A refusal that is no fault of the device's, as of the signer: it is kept and logged like one, and
+ * *ei is changed so that the client is told "serverInternal" and nothing else. Faults of ours (5xx)
+ * stay as they are. Returns what to return. */
+enum td_err acme_record_ours(const struct acme_call *c, const char *serial, const char *order_id,
+                             enum td_err e, struct errinfo *ei);
+
 /* The inventory's word in this transaction: TD_FORBIDDEN "rejectedIdentifier" with reason
  * "device-not-listed" when the device left; a fault is passed on as it is. */
 TD_NODISCARD enum td_err acme_check_listed(const struct acme *a, struct tx *tx, const char *serial,

@@ -1,9 +1,9 @@
 /* The CA directory: keys, certificates, ca.ini and the audit log. Read once by the worker before it
  * closes itself off.
  *
- * issuing.crt is the active issuing CA. Those that rotation replaced stand beside it until they
- * expire, as issuing-ID.crt, where ID is the subject key identifier in hexadecimal. A key is
- * issuing-ID.key, or issuing.key where that does not exist. */
+ * issuing.crt is the active issuing CA. Those that rotation replaced stand beside it until some
+ * time behind their end, as issuing-ID.crt, where ID is the subject key identifier in hexadecimal.
+ * A key is issuing-ID.key, or issuing.key where that does not exist. */
 #ifndef TD_ACME_SIGNER_CADIR_H
 #define TD_ACME_SIGNER_CADIR_H
 
@@ -126,8 +126,8 @@ struct cadir {
 };
 
 /* Reads and checks: files private, keys and certificates belong together, the chains hold; older
- * issuing CAs that expired are left out. pass_file may be NULL. A wrong or missing passphrase is
- * TD_CRYPTO with words for the administrator. */
+ * issuing CAs that expired ISSUER_KEPT ago are left out. pass_file may be NULL. A wrong or missing
+ * passphrase is TD_CRYPTO with words for the administrator. */
 TD_NODISCARD enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
                                     struct errinfo *ei);
 void cadir_free(struct cadir *c);

@@ -6,6 +6,7 @@
 
 #include "acme/signer/cadir.h"
 #include "acme/signer/checkpoint.h"
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/clock.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/hex.h"
@@ -151,7 +152,7 @@ static enum td_err add_older(void *ctx, const char *name, struct errinfo *ei)
     struct older *o = ctx;
     struct cert *x = NULL;
     TD_TRY(cadir_read_cert(o->dir, name, &x, ei));
-    bool over = cert_not_after(x) <= o->now; /* and so is every certificate it issued */
+    bool over = cert_not_after(x) <= o->now - ISSUER_KEPT; /* so is every certificate of its */
     if (over || listed(o->c, x)) {
         cert_free(x);
         return TD_OK;

@@ -1,6 +1,7 @@
 #include "acme/signer/issue.h"
 
 #include "acme/signer/profile_device.h"
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/crypt/cms.h"
 
 void issuer_init(struct issuer *is, const struct cadir *ca, struct audit_log *audit,
@@ -55,11 +56,12 @@ static enum td_err crl_point(const struct issuer *is, const struct cadir_issuing
     return TD_OK;
 }
 
-/* The last steps, the same for all: lint, build, the audit line. */
+/* The last steps, the same for all: the CA's life, lint, build, the audit line. */
 static enum td_err make(struct issuer *is, const struct cadir_issuing *by, struct x509_spec *spec,
                         struct audit_entry *line, bool crl, struct arena *a, struct span *ret_der,
                         struct errinfo *ei)
 {
+    TD_TRY(issuer_life(by->cert, line->at, ei));
     uint8_t *serial = arena_alloc(a, PROFILE_SERIAL_SIZE);
     if (!serial)
         return err_set(ei, TD_NOMEM, "no memory");

@@ -1,6 +1,7 @@
 #include "acme/signer/report.h"
 
 #include "acme/signer/cadir.h"
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/clock.h"
 #include "mdm/base/hex.h"
 
@@ -42,8 +43,10 @@ static enum td_err put_issuing(struct report *r, const char *state, const struct
         return err_set(ei, TD_CRYPTO, "an issuing CA has no key identifier of 20 octets");
     TD_TRY(cert_check_issued(c, r->root, ei));
     TD_TRY(cadir_key_path(r->dir, id, path, ei));
-    bool over = cert_not_after(c) <= clock_now(&clock_system);
-    return put(r, "issuing", over ? "expired" : state, path, c, ei);
+    int64_t now = clock_now(&clock_system);
+    if (issuer_life(c, now, NULL) != TD_OK)
+        state = cert_not_after(c) <= now ? "expired" : "early";
+    return put(r, "issuing", state, path, c, ei);
 }
 
 static enum td_err put_older(void *ctx, const char *name, struct errinfo *ei)

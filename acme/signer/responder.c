@@ -1,5 +1,6 @@
 #include "acme/signer/responder.h"
 
+#include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/log.h"
 #include "mdm/base/rd.h"
 
@@ -114,18 +115,41 @@ static enum td_err make_cert(const struct cadir_issuing *by, struct issuer *is,
     return TD_OK;
 }
 
+static void drop(struct responder *r)
+{
+    key_free(r->key);
+    cert_free(r->cert);
+    r->key = NULL;
+    r->cert = NULL;
+    r->renew_at = INT64_MIN;
+}
+
+static void sign_directly(struct responder *r, const struct errinfo *why)
+{
+    drop(r);
+    if (!r->direct)
+        log_ev(LOG_WARN, "signer.responder", KV("issuer", r->by->hex),
+               KV("signs", "the issuing CA itself"), KV("why", why->msg));
+    r->direct = true;
+}
+
 enum td_err responder_rotate(struct responder *r, struct issuer *is, struct errinfo *ei)
 {
     int64_t now = clock_now(is->clock);
-    if (now < r->renew_at || (r->cert && now >= cert_not_after(r->by->cert)))
+    struct errinfo why = {0};
+    if (issuer_life(r->by->cert, now, &why) != TD_OK) {
+        sign_directly(r, &why);
+        return TD_OK;
+    }
+    if (now < r->renew_at)
         return TD_OK;
     struct key *key;
     struct cert *cert;
     TD_TRY(make_cert(r->by, is, &key, &cert, ei));
-    key_free(r->key);
-    cert_free(r->cert);
+    drop(r);
     r->key = key;
     r->cert = cert;
+    r->direct = false;
     r->renew_at = cert_not_before(cert) + (cert_not_after(cert) - cert_not_before(cert)) / 2;
     log_ev(LOG_INFO, "signer.responder", KV("issuer", r->by->hex),
            KV_I64("not_after", cert_not_after(cert)), KV_I64("signed", r->signed_count));
@@ -142,9 +166,13 @@ enum td_err responder_init(struct responder *r, const struct cadir_issuing *by, 
 
 void responder_free(struct responder *r)
 {
-    key_free(r->key);
-    cert_free(r->cert);
+    drop(r);
     *r = (struct responder){0};
+}
+
+const struct cert *responder_cert(const struct responder *r)
+{
+    return r->cert ? r->cert : r->by->cert;
 }
 
 enum td_err responder_handle(struct responder *r, const struct signer_msg_ocsp *m, int64_t now,
@@ -156,7 +184,8 @@ enum td_err responder_handle(struct responder *r, const struct signer_msg_ocsp *
     }
     struct ocsp_resp_spec spec = {
         .singles = m->singles, .nsingles = m->n, .nonce = m->nonce, .produced_at = now};
-    TD_TRY(ocsp_resp_build(&spec, r->cert, r->key, a, &ret->der, ei));
+    const struct key *key = r->cert ? r->key : r->by->key;
+    TD_TRY(ocsp_resp_build(&spec, responder_cert(r), key, a, &ret->der, ei));
     memcpy(ret->issuer, r->by->id, sizeof ret->issuer);
     r->signed_count++;
     return TD_OK;

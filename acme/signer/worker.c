@@ -11,6 +11,7 @@
 
 #include "acme/signer/checkpoint.h"
 #include "acme/signer/crl.h"
+#include "acme/signer/proto/issuer_life.h"
 #include "acme/signer/responder.h"
 #include "acme/signer/sandbox.h"
 #include "mdm/base/limits.h"
@@ -75,8 +76,8 @@ static enum td_err say_hello(struct worker *w, struct errinfo *ei)
                                           .crl_url = span_str(w->ca.conf.crl_url),
                                           .crl_shards = (uint32_t)w->ca.conf.crl_shards};
     for (size_t i = 0; i < w->ca.n; i++)
-        m.u.hello.issuers[i] = (struct signer_msg_issuer){cert_der(w->ca.issuing[i].cert),
-                                                          cert_der(w->responders[i].cert)};
+        m.u.hello.issuers[i] = (struct signer_msg_issuer){
+            cert_der(w->ca.issuing[i].cert), cert_der(responder_cert(&w->responders[i]))};
     if (send_one(w->opts->fd, &m) != TD_OK)
         return err_sys(ei, TD_IO, errno, "cannot send on the channel");
     return TD_OK;
@@ -121,23 +122,17 @@ static enum td_err close_off(const struct worker_opts *o, struct errinfo *ei)
 }
 
 /* An issuing CA that is about to end can issue nothing: the longest certificate would outlive it.
- */
+ * Outside its life it issues nothing at all; OCSP and CRLs go on. */
 static void warn_life(const struct worker *w)
 {
     const struct cadir_issuing *active = &w->ca.issuing[0];
-    int64_t left = cert_not_after(active->cert) - clock_now(&clock_system);
-    if (left < cadir_longest(&w->ca.conf, &w->ca.profiles) + WARN_EARLIER)
+    int64_t now = clock_now(&clock_system), left = cert_not_after(active->cert) - now;
+    struct errinfo ei = {0};
+    if (issuer_life(active->cert, now, &ei) != TD_OK)
+        log_ev(LOG_ERROR, "signer.issues_nothing", KV("reason", ei.reason), KV("text", ei.msg));
+    else if (left < cadir_longest(&w->ca.conf, &w->ca.profiles) + WARN_EARLIER)
         log_ev(LOG_WARN, "signer.issuer_ends", KV("issuer", active->hex),
                KV_I64("days_left", left / 86400), KV("do", "testudo ca rotate"));
-}
-
-static enum td_err check_life(const struct worker *w, struct errinfo *ei)
-{
-    const struct cadir_issuing *active = &w->ca.issuing[0];
-    if (cert_not_after(active->cert) <= clock_now(&clock_system))
-        return err_set(ei, TD_STATE, "the issuing CA %s expired: testudo ca rotate", active->hex);
-    warn_life(w);
-    return TD_OK;
 }
 
 static enum td_err start(struct worker *w, struct errinfo *ei)
@@ -153,7 +148,7 @@ static enum td_err start(struct worker *w, struct errinfo *ei)
     TD_TRY(make_room(w, ei));
     TD_TRY(cadir_load(o->dir, o->pass_file, &w->ca, ei));
     hsm_detach(w->ca.access.hsm);
-    TD_TRY(check_life(w, ei));
+    warn_life(w);
     TD_TRY(cadir_path(o->dir, CADIR_AUDIT, log_path, ei));
     if (o->takeover)
         TD_TRY(say_ready(w, ei));

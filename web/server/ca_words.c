@@ -143,6 +143,7 @@ static void put_day(int64_t t, char out[static CLOCK_TEXT_SIZE])
 /* What is open to be done, collected while the lines are printed. */
 struct todo {
     int64_t longest, now;
+    enum { TODO_LIVES, TODO_EXPIRED, TODO_EARLY } life;
     bool plain_key, root_key, pending;
     char rotate_by[CLOCK_TEXT_SIZE];
     bool rotate_now;
@@ -201,7 +202,10 @@ static void print_ca(struct span line, struct span what, struct store *store, st
         return;
     }
     print_live(store, id, state, t->now);
-    if (strcmp(state, "active") == 0 || strcmp(state, "expired") == 0) {
+    if (strcmp(state, "older") != 0) {
+        t->life = strcmp(state, "expired") == 0 ? TODO_EXPIRED
+                  : strcmp(state, "early") == 0 ? TODO_EARLY
+                                                : TODO_LIVES;
         put_day(end - t->longest, t->rotate_by);
         t->rotate_now = end - t->longest < t->now + 30 * DAY;
     }
@@ -209,7 +213,11 @@ static void print_ca(struct span line, struct span what, struct store *store, st
 
 static void print_todo(const struct todo *t)
 {
-    if (t->rotate_now)
+    if (t->life == TODO_EXPIRED)
+        printf("do now   testudo ca rotate: the issuing CA expired, nothing is issued\n");
+    else if (t->life == TODO_EARLY)
+        printf("do now   nothing is issued before the issuing CA begins: is the clock right?\n");
+    else if (t->rotate_now)
         printf("do now   testudo ca rotate: from %s on certificates would outlive the issuing CA\n",
                t->rotate_by);
     else if (t->rotate_by[0])
@@ -243,6 +251,7 @@ static void print_lines(struct span text, struct store *store)
         struct todo before = t;
         print_ca(rest, what, store, &t);
         if (active_seen) { /* the first alone says when to rotate */
+            t.life = before.life;
             memcpy(t.rotate_by, before.rotate_by, sizeof t.rotate_by);
             t.rotate_now = before.rotate_now;
         }

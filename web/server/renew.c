@@ -181,10 +181,21 @@ static void retire_some(const struct renew_conf *conf)
     metrics_add(METRIC_CERTS_REVOKED, e == TD_OK ? q.count : 0);
 }
 
+/* Devices that are told to renew what cannot be issued would come in vain, each several times. */
+static bool can_issue(const struct renew_conf *conf)
+{
+    struct errinfo ei = {0};
+    enum td_err e = ca_can_issue(conf->ca, &ei);
+    if (e != TD_OK)
+        log_ev(LOG_WARN, "renew.waits", KV("reason", ei.reason), KV("error", err_msg(&ei, e)));
+    return e == TD_OK;
+}
+
 size_t renew_round(const struct renew_conf *conf)
 {
     size_t pushed = 0;
-    for (int i = 0; i < ROUNDS; i++) {
+    int rounds = can_issue(conf) ? ROUNDS : 0;
+    for (int i = 0; i < rounds; i++) {
         struct errinfo ei = {0};
         arena_auto a;
         arena_init(&a, 1 << 20);

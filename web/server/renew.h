@@ -3,12 +3,13 @@
 #ifndef TD_WEB_SERVER_RENEW_H
 #define TD_WEB_SERVER_RENEW_H
 
-#include "acme/ca/profiles.h"
+#include "acme/ca/ca.h"
 #include "mdm/core/core.h"
 #include "profiles/enroll/enroll.h"
 
 struct renew_conf {
     struct store *store;
+    struct ca *ca;
     struct ca_profiles *profiles;
     struct core *core;
     struct enroll *enroll;

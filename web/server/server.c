@@ -291,7 +291,7 @@ static void fill_views(struct server *s)
     s->inventory = (struct inventory){s->store, &s->bus, &clock_system, &rng_system};
     s->auth = (struct token_auth){s->store, &clock_system};
     s->device = (struct device_web){s->core};
-    s->status = (struct status){s->store, s->signer};
+    s->status = (struct status){s->store, s->signer, s->ca};
     s->api = (struct api){
         .store = s->store,
         .clock = &clock_system,
@@ -353,6 +353,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(open_export(s, ei));
     const struct renew_conf renewals = {
         .store = s->store,
+        .ca = s->ca,
         .profiles = s->profiles,
         .core = s->core,
         .enroll = s->enroll,

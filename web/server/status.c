@@ -17,7 +17,13 @@ static enum td_err readyz(const struct req *req, struct resp *resp, struct errin
     TD_TRY(store_ping(s->store, ei));
     if (!signer_client_alive(s->signer))
         return err_reason(ei, TD_BUSY, "signer-away", "testudo-signer is being started again");
-    return resp_body(resp, 200, TEXT, SPAN_LIT("ready\n"));
+    struct errinfo why = {0};
+    if (ca_can_issue(s->ca, &why) == TD_OK)
+        return resp_body(resp, 200, TEXT, SPAN_LIT("ready\n"));
+    /* a balancer that took the node out would end OCSP, CRLs and MDM with issuing */
+    resp->status = 200;
+    resp->content_type = TEXT;
+    return buf_printf(&resp->body, "degraded: nothing is issued: %s\n", why.msg);
 }
 
 static enum td_err metrics(const struct req *req, struct resp *resp, struct errinfo *ei)
@@ -55,7 +61,8 @@ const struct route status_routes[] = {
      .path = "/readyz",
      .access = ROUTE_OPEN,
      .fn = readyz,
-     .doc = "The store reads and the signer is there; 503 otherwise"},
+     .doc = "The store reads and the signer is there; 503 otherwise; degraded when the issuing CA "
+            "is outside its life"},
     {.methods = REQ_GET,
      .listeners = REQ_ON_STATUS,
      .path = "/metrics",

@@ -443,6 +443,29 @@ static void signer_refuses(void **state)
     accepted(&an, 200);
 }
 
+/* An issuing CA outside its life is found out before the device attests; the identifier is not used
+ * up. */
+static void ca_outside_its_life(void **state)
+{
+    client_auto c;
+    client_init(&c, *state);
+    new_account(&c);
+    c.w->clock.at = FAKE_NOW - 2 * FAKE_DAY;
+    c.nonce = NULL;
+    get_nonce(&c);
+    struct answer an = try_order(&c);
+    assert_int_equal(an.status, 500);
+    assert_string_equal(problem_type(&an), "serverInternal");
+    assert_null(strstr(an.body, "issuing"));
+    recorded(&c, SERIAL, "issuer-early");
+    c.w->clock.at = FAKE_NOW;
+    c.nonce = NULL;
+    get_nonce(&c);
+    make_ready(&c);
+    an = try_finalize(&c);
+    accepted(&an, 200);
+}
+
 static enum td_err leave(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct client *c = ctx;
@@ -525,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup(signer_away, world_reset),
         cmocka_unit_test_setup(left_before_finalize, world_reset),
         cmocka_unit_test_setup(signer_refuses, world_reset),
+        cmocka_unit_test_setup(ca_outside_its_life, world_reset),
         cmocka_unit_test_setup(left_and_back, world_reset),
         cmocka_unit_test_setup(records_are_bounded, world_reset),
     };

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "mdm/crypt/x509_build.h"
+
 struct hammer {
     struct fixture *f;
     struct span spki;
@@ -94,6 +96,87 @@ static pid_t settled_worker(void)
     for (int ms = 30000; ms > 0 && worker_pid() == 0; ms -= 5)
         poll(NULL, 0, 5);
     return worker_pid();
+}
+
+static void read_pem(const struct fixture *f, const char *name, struct buf *b)
+{
+    char path[200];
+    struct errinfo ei = {0};
+    snprintf(path, sizeof path, "%s/%s", f->ca_dir, name);
+    buf_init(b, 65536);
+    assert_ok(fs_read(path, 65536, b, &ei));
+}
+
+/* The issuing CA's certificate with an end of a minute ago. */
+static void end_issuer(const struct fixture *f)
+{
+    struct errinfo ei = {0};
+    char path[200];
+    arena_auto a;
+    arena_init(&a, 65536);
+    buf_auto key_pem, root_pem;
+    key_auto *key = NULL;
+    key_auto *root_key = NULL;
+    cert_auto *ended = NULL;
+    struct span der;
+    read_pem(f, "issuing.key", &key_pem);
+    read_pem(f, "root.key", &root_pem);
+    assert_ok(key_from_pem(buf_view(&key_pem), NULL, &key, &ei));
+    assert_ok(key_from_pem(buf_view(&root_pem), NULL, &root_key, &ei));
+    int64_t now = clock_now(&clock_system);
+    struct x509_spec spec = {.serial = SPAN_LIT("\x41"),
+                             .cn = "Ended CA",
+                             .o = "Example Org",
+                             .not_before = cert_not_before(ca_issuing(f->ca)),
+                             .not_after = now - 60,
+                             .public_key = key,
+                             .key_usage = X509_KU_CERT_SIGN | X509_KU_CRL_SIGN,
+                             .ca = true};
+    assert_ok(x509_build(&spec, ca_root(f->ca), root_key, &a, &der, &ei));
+    assert_ok(cert_parse(der, &ended, &ei));
+    snprintf(path, sizeof path, "%s/issuing.crt", f->ca_dir);
+    write_pem(path, ended);
+}
+
+/* The reason that nothing is issued arrives, and the signer goes on with the rest. */
+static void test_issuer_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 65536);
+    key_auto *key = NULL;
+    struct span spki;
+    uint8_t evidence[SHA256_SIZE] = {1};
+    struct signer_signed made;
+    buf_auto before;
+    char path[200];
+    fixture_ca(f);
+    assert_ok(key_generate(KEY_P256, &key, &ei));
+    assert_ok(key_spki(key, &a, &spki, &ei));
+    struct signer_issue r = {.profile = "management",
+                             .device_serial = "ENDED1",
+                             .spki = spki,
+                             .evidence_sha256 = SPAN_ARR(evidence)};
+    read_pem(f, "issuing.crt", &before);
+    end_issuer(f);
+    assert_ok(signer_client_reload(f->client, &ei));
+    assert_ok(ca_can_issue(f->ca, &ei)); /* not told yet */
+    assert_ok(ca_refresh(f->ca, &ei));
+    assert_int_equal(ca_can_issue(f->ca, &ei), TD_INVAL);
+    assert_string_equal(ei.reason, "issuer-expired");
+    ei = (struct errinfo){0};
+    assert_int_equal(signer_issue(f->client, &r, &a, &made, &ei), TD_INVAL);
+    assert_string_equal(ei.reason, "issuer-expired");
+    assert_non_null(strstr(ei.msg, "testudo ca rotate"));
+    struct ca_crl crl;
+    assert_ok(ca_crl_get(f->ca, 0, CA_CRL_COMPLETE, true, &a, &crl, &ei));
+    snprintf(path, sizeof path, "%s/issuing.crt", f->ca_dir);
+    write_file(path, buf_view(&before));
+    assert_ok(signer_client_reload(f->client, &ei));
+    assert_ok(ca_refresh(f->ca, &ei));
+    assert_ok(ca_can_issue(f->ca, &ei));
+    assert_ok(signer_issue(f->client, &r, &a, &made, &ei));
 }
 
 /* A new issuing CA while requests are in flight: none fails, none waits for long. */
@@ -263,11 +346,9 @@ static int up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests_out_of_range),
-        cmocka_unit_test(test_reload_loses_nothing),
-        cmocka_unit_test(test_reload_refused),
-        cmocka_unit_test(test_worker_killed),
-        cmocka_unit_test(test_other_user),
+        cmocka_unit_test(test_requests_out_of_range), cmocka_unit_test(test_issuer_ended),
+        cmocka_unit_test(test_reload_loses_nothing),  cmocka_unit_test(test_reload_refused),
+        cmocka_unit_test(test_worker_killed),         cmocka_unit_test(test_other_user),
         cmocka_unit_test(test_supervisor_killed),
     };
     return cmocka_run_group_tests(tests, up, fixture_down);

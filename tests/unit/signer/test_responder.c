@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "acme/signer/proto/issuer_life.h"
 #include "acme/signer/responder.h"
 
 #define DAY INT64_C(86400)
@@ -202,12 +203,104 @@ static void test_renewal(void **state)
     cert_free(first);
 }
 
+static bool contains(struct span s, struct span part)
+{
+    for (size_t i = 0; i + part.n <= s.n; i++)
+        if (span_eq(span_sub(s, i, part.n), part))
+            return true;
+    return false;
+}
+
+/* An answer of now, with the certificate of `by` and no other. */
+static void signed_by(struct world *w, const struct cert *by, const struct cert *not_by)
+{
+    struct responder *r = &w->responder;
+    const struct responder_ids *ids = &r->ids[DIGEST_SHA1];
+    uint8_t bytes[300];
+    struct span id = make_certid(bytes, sha1_null, span_of(ids->name, 20), span_of(ids->key, 20),
+                                 SPAN_LIT("\x01"));
+    int64_t now = w->clock.at;
+    struct signer_msg_ocsp m = {.singles = {{.certid_der = id,
+                                             .status = OCSP_GOOD,
+                                             .this_update = now,
+                                             .next_update = now + DAY}},
+                                .n = 1};
+    struct signer_msg_signed ret;
+    struct errinfo ei = {0};
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    assert_int_equal(responder_handle(r, &m, now, &a, &ret, &ei), TD_OK);
+    assert_true(contains(ret.der, cert_der(by)));
+    assert_false(contains(ret.der, cert_der(not_by)));
+    assert_memory_equal(ret.issuer, w->ca.issuing[0].id, sizeof ret.issuer);
+}
+
+static void no_delegate(struct world *w, int64_t at, const char *reason)
+{
+    struct responder *r = &w->responder;
+    struct errinfo ei = {0};
+    struct cert *ca = w->ca.issuing[0].cert, *delegate = cert_ref(r->cert);
+    uint64_t lines = w->audit.seq;
+    w->clock.at = at;
+    assert_int_equal(issuer_life(ca, at, &ei), TD_INVAL);
+    assert_string_equal(ei.reason, reason);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(responder_rotate(r, &w->issuer, &ei), TD_OK);
+        assert_null(r->cert);
+        assert_null(r->key);
+        assert_ptr_equal(responder_cert(r), ca);
+    }
+    assert_int_equal(w->audit.seq, lines); /* nothing was issued */
+    signed_by(w, ca, delegate);
+    cert_free(delegate);
+    /* nor may anything else */
+    struct profile_subject who = {.name = "x", .public_key = w->ca.issuing[0].key};
+    struct span der, none = {NULL, 0};
+    arena_auto a;
+    arena_init(&a, 1 << 20);
+    ei = (struct errinfo){0};
+    assert_int_equal(issue_cert(&w->issuer, &w->ca.issuing[0], profile_find(SPAN_LIT("tls-server")),
+                                &who, none, &a, &der, &ei),
+                     TD_INVAL);
+    assert_string_equal(ei.reason, reason);
+}
+
+/* Outside its life the CA delegates nothing and signs for itself; inside it does again. */
+static void test_life(void **state)
+{
+    struct world *w = *state;
+    struct errinfo ei = {0};
+    struct responder *r = &w->responder;
+    struct cert *ca = w->ca.issuing[0].cert;
+    const int64_t then = w->clock.at;
+    signed_by(w, r->cert, ca);
+    w->clock.at = cert_not_after(ca) - 1;
+    assert_int_equal(issuer_life(ca, w->clock.at, &ei), TD_OK);
+    assert_int_equal(responder_rotate(r, &w->issuer, &ei), TD_OK);
+    assert_int_equal(cert_not_after(r->cert), cert_not_after(ca));
+    no_delegate(w, cert_not_after(ca), "issuer-expired");
+    w->clock.at = then;
+    assert_int_equal(responder_rotate(r, &w->issuer, &ei), TD_OK);
+    assert_non_null(r->cert);
+    signed_by(w, r->cert, ca);
+    no_delegate(w, cert_not_before(ca) - 1, "issuer-early");
+    /* one that starts so, as the server that was away on that day */
+    responder_free(r);
+    assert_int_equal(responder_init(r, &w->ca.issuing[0], &w->issuer, &ei), TD_OK);
+    assert_null(r->cert);
+    w->clock.at = cert_not_before(ca);
+    assert_int_equal(issuer_life(ca, w->clock.at, &ei), TD_OK);
+    assert_int_equal(responder_rotate(r, &w->issuer, &ei), TD_OK);
+    assert_non_null(r->cert);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certids),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_renewal),
+        cmocka_unit_test(test_life),
     };
     return cmocka_run_group_tests(tests, up, down);
 }
