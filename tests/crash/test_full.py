@@ -126,7 +126,7 @@ class Full(unittest.TestCase):
                          ["enrollment"]["state"], "enrolled")
         self.assertIn("disk is full", self.server.tail(1000))
         free(self.dir)
-        wait_for("it takes writes again", lambda: self.queue()[0] == 201, 10)
+        wait_for("it takes writes again", lambda: self.queue()[0] == 201)
         self.assertEqual(self.token_update("m").status, 200)
         self.server.connect("--serial", self.serial)
         for uuid in acknowledged:
@@ -193,7 +193,7 @@ class Full(unittest.TestCase):
         ended = cluster.process.poll() is not None
         if ended:
             cluster.start()
-        wait_for("it takes writes again", lambda: self.queue()[0] == 201, 20)
+        wait_for("it takes writes again", lambda: self.queue()[0] == 201)
         if kept:
             found = cluster.sql(f"SELECT push_magic FROM enrollments WHERE id = '{self.udid}'",
                                 "testudo")

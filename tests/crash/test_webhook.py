@@ -78,7 +78,7 @@ class TwoNodes(unittest.TestCase):
     def setUp(self):
         self.receiver = Receiver()
         self.addCleanup(self.receiver.stop)
-        first = Server(engine="pg", webhook__timeout="2s")
+        first = Server(engine="pg", webhook__timeout="10s")
         first.init()
         settings = {k: v for k, v in first.settings.items() if k in ("store-url", "webhook-timeout")}
         self.nodes = [first, another(first, settings)]

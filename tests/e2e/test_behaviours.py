@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from testudo import Server, run
+from testudo import DEADLINE, Server, run
 
 CHECKIN = "application/x-apple-aspen-mdm-checkin"
 MDM = "application/x-apple-aspen-mdm; charset=UTF-8"
@@ -404,7 +404,8 @@ authorityKeyIdentifier=keyid
         try:
             self.server.sim("fleet", *self.server.sim_args, "--count", len(serials), "--prefix",
                             "RACE", "--put-inventory", "--state",
-                            os.path.join(self.server.dir, "race"), "--json", check=False)
+                            os.path.join(self.server.dir, "race"), "--json", check=False,
+                            timeout=DEADLINE * 3)
         finally:
             over.set()
             thread.join()

@@ -1,12 +1,12 @@
 """Webhooks with a real receiver: what leaves with the commit arrives, in order, signed, once."""
 import os
 import re
-import select
 import signal
+import threading
 import time
 import unittest
 
-from testudo import TESTS, Server, free_ports, program, run, wait_for
+from testudo import DEADLINE, TESTS, Server, free_ports, program, run, wait_for
 
 from receiver import Receiver, header, verified, verified_by_node
 
@@ -17,7 +17,7 @@ SECRET = r"whsec_[A-Za-z0-9+/]{43}="
 class Webhooks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(webhook__timeout="2s")
+        cls.server = Server(webhook__timeout="10s")
         cls.bundle = os.path.join(cls.server.dir, "bundle.pem")
         cls.server.settings["webhook-ca_file"] = cls.bundle
         # a proxy that is not there: it is not asked
@@ -158,10 +158,11 @@ class Webhooks(unittest.TestCase):
 
     def test_errors(self):
         """Each kind of failure is said, and tried again under the same id until it is well."""
-        release = []
+        release, over = [], threading.Event()
+        self.addCleanup(over.set)
 
         def hang(out):
-            wait_for("the client gives up", lambda: release, 30)
+            over.wait(DEADLINE * 2)
 
         target = self.receiver()
 
@@ -219,14 +220,17 @@ class Webhooks(unittest.TestCase):
         self.assertEqual(event["data"]["issuer"], self.api("GET", "/ca").json["issuing"]["id"])
 
     def test_slow_ones_stand_in_nobodys_way(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
         slow = self.receiver(answer=lambda n, event: (
-            200, {"Content-Length": "1"}, lambda out: select.select([], [], [], 3)))
+            200, {"Content-Length": "1"}, lambda out: release.wait(DEADLINE)))
         quick = self.receiver()
-        self.hook(slow.url, ["device.added"])
+        hook = self.hook(slow.url, ["device.added"])
         self.hook(quick.url, ["device.added"])
         self.put(*[f"SLOW{i}" for i in range(5)])
-        wait_for("the quick one has all", lambda: len(quick.events()) == 5, 10)
-        self.assertLessEqual(len(slow.events()), 5)
+        wait_for("the slow one has the first", slow.events)
+        wait_for("the quick one has all", lambda: len(quick.events()) == 5)
+        self.assertEqual(self.view(hook)["delivered"], 0)
 
     def test_certificates(self):
         """Another name, another CA: refused, and no byte of the event is sent."""
@@ -239,9 +243,11 @@ class Webhooks(unittest.TestCase):
         self.assertEqual([r.got for r in receivers], [[], []])
 
     def test_gone(self):
-        receiver = self.receiver(answer=lambda n, event: (410, {}, b""))
+        both = threading.Event()  # the second event is there before the first is answered
+        receiver = self.receiver(answer=lambda n, event: both.wait(DEADLINE) and (410, {}, b""))
         hook = self.hook(receiver.url, ["device.added"])
         self.put("GONE1", "GONE2")
+        both.set()
         view = wait_for("disabled", lambda: (lambda v: not v["enabled"] and v)(self.view(hook)))
         self.assertEqual((view["queue"], len(receiver.got)), (2, 1))
         self.put("GONE3")  # nobody is told any more
@@ -391,7 +397,7 @@ class Restart(unittest.TestCase):
             wait_for("it is under way", lambda: receiver.got)
             began = time.monotonic()
             self.assertEqual(server.stop(), 0)
-            self.assertLess(time.monotonic() - began, 20)
+            self.assertLess(time.monotonic() - began, 50)
             release.append(True)
             server.start()
             wait_for("it comes again", lambda: len(receiver.got) == 2)

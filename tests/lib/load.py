@@ -17,7 +17,7 @@ import subprocess
 import threading
 import uuid
 
-from testudo import TESTS, program, run
+from testudo import DEADLINE, program, run
 
 CHECKIN = "application/x-apple-aspen-mdm-checkin"
 MDM = "application/x-apple-aspen-mdm; charset=UTF-8"
@@ -94,6 +94,7 @@ class Load:
     def __init__(self, server, seed, base=8, commanders=2, devices=2, enrolling=2, rate=60):
         self.server, self.seed, self.rng = server, seed, random.Random(seed)
         self.lock, self.acked = threading.Lock(), threading.Condition()
+        self.reading = threading.Lock()
         self.stopping = threading.Event()
         self.count = collections.Counter()
         self.away = set()       # statuses that asked to come again
@@ -131,12 +132,15 @@ class Load:
         with self.acked:
             self.acked.notify_all()
 
-    def wait(self, more, seconds=30):
-        """Returns once so many things more were acknowledged."""
+    def wait(self, more):
+        """Returns once so many things more were acknowledged, however long it takes: what may not
+        be is that nothing is."""
         with self.acked:
             target = self.done + more
-            assert self.acked.wait_for(lambda: self.done >= target or self.trouble, seconds), \
-                f"no progress: {dict(self.count)}\n{self.server.tail()}"
+            while self.done < target and not self.trouble:
+                before = self.done
+                assert self.acked.wait_for(lambda: self.done > before or self.trouble, DEADLINE), \
+                    f"no progress: {dict(self.count)}\n{self.server.tail()}"
         assert not self.trouble, self.trouble
 
     # --- the parts ---
@@ -211,7 +215,11 @@ class Load:
                 self.bad(f"leaving: {status} {answer[:300]!r}")
 
     def read_acks(self):
-        """What the simulator's devices were told since the last look."""
+        """What the simulator's devices were told since the last look; one thread at a time."""
+        with self.reading:
+            self.read_new_acks()
+
+    def read_new_acks(self):
         try:
             with open(self.acks_path, encoding="ascii") as f:
                 f.seek(self.acks_at)
@@ -270,7 +278,7 @@ class Load:
         summary = None
         if self.simulator:
             self.simulator.terminate()
-            out = self.simulator.communicate(timeout=90)[0]
+            out = self.simulator.communicate(timeout=180)[0]
             summary = json.loads(out.splitlines()[-1])
             self.read_acks()
         self.stopping.set()
