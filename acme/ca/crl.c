@@ -320,6 +320,7 @@ static enum td_err current(struct work *w, struct errinfo *ei)
         return TD_OK;
     struct work old = *w;
     enum td_err e = renew(w, ei);
+    metrics_add(METRIC_CRL_FAILED, e != TD_OK);
     bool away = e == TD_BUSY || e == TD_TIMEOUT;
     if (away && complete(&old) && w->now < old.last.next_update) {
         *w = old; /* nothing is missing in it: it is only a day old */
@@ -351,6 +352,10 @@ enum td_err ca_crl_get(struct ca *ca, size_t i, int shard, bool with_der, struct
     TD_TRY(e);
     *ret = w.last;
     ret->der = f.der;
+    if (i == 0) {
+        metrics_set(METRIC_CRL_MADE_AT, ret->this_update);
+        metrics_set(METRIC_CRL_NEXT, ret->next_update);
+    }
     return TD_OK;
 }
 

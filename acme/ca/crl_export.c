@@ -15,6 +15,7 @@
 #include "mdm/base/clock.h"
 #include "mdm/base/fs.h"
 #include "mdm/base/log.h"
+#include "mdm/base/metrics.h"
 #include "mdm/base/str.h"
 
 #define POLL 1       /* seconds from a change to the file, at most */
@@ -120,7 +121,7 @@ static bool await(struct crl_export *x, pid_t pid)
     return ended;
 }
 
-static void run_hook(struct crl_export *x)
+static bool run_hook(struct crl_export *x)
 {
     char text[4096], file[4200], *argv[CRL_HOOK_ARGS_MAX + 1];
     char path[] = HOOK_PATH;
@@ -130,21 +131,23 @@ static void run_hook(struct crl_export *x)
     pid_t pid;
     int status = 0;
     if (split(text, argv) == 0)
-        return;
+        return false;
     int rc = spawn(argv, env, &pid);
     if (rc != 0) {
         log_ev(LOG_ERROR, "crl.hook", KV("error", strerrorname_np(rc)), KV("program", argv[0]));
-        return;
+        return false;
     }
     bool ended = await(x, pid);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
+    bool done = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!ended)
         log_ev(LOG_ERROR, "crl.hook", KV("error", "killed: it took too long"),
                KV("program", argv[0]));
-    else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    else if (!done)
         log_ev(LOG_ERROR, "crl.hook", KV("error", "failed"), KV("program", argv[0]),
                KV_I64("status", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)));
+    return done;
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
@@ -177,6 +180,16 @@ static enum td_err write_file(struct crl_export *x, bool *ret_new, struct errinf
     return TD_OK;
 }
 
+/* When what is in the file ends. */
+static void show_end(struct crl_export *x)
+{
+    arena_auto a;
+    arena_init(&a, ARENA_MAX);
+    struct ca_crl crl;
+    if (ca_crl_get(x->conf.ca, 0, CA_CRL_COMPLETE, false, &a, &crl, NULL) == TD_OK)
+        metrics_set(METRIC_CRL_EXPORT_NEXT, crl.next_update);
+}
+
 /* Looks at the counter; writes when it moved, or when it is time to look anyway. */
 static void turn(struct crl_export *x)
 {
@@ -193,12 +206,14 @@ static void turn(struct crl_export *x)
     x->look_at = now + (e == TD_OK ? RENEW : RETRY) * INT64_C(1000);
     if (e != TD_OK) {
         log_ev(LOG_ERROR, "crl.export", KV("error", err_msg(&ei, e)), KV("file", x->conf.path));
+        metrics_add(METRIC_CRL_EXPORT_FAILED, 1);
         x->written = false;
         return;
     }
     x->changes = changes;
+    show_end(x);
     if (fresh && *x->conf.hook)
-        run_hook(x);
+        metrics_add(METRIC_CRL_HOOK_FAILED, !run_hook(x));
 }
 
 static void *run(void *arg)

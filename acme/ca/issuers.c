@@ -4,6 +4,7 @@
 #include "acme/signer/proto/issuer_life.h"
 #include "mdm/base/hex.h"
 #include "mdm/base/limits.h"
+#include "mdm/base/metrics.h"
 
 #define PEM_MAX 65536
 
@@ -72,6 +73,7 @@ static enum td_err take_all(struct ca *ca, const struct signer_certs *all, struc
         there[active] = true;
     }
     atomic_store(&ca->active, active);
+    metrics_set(METRIC_CA_ISSUING_END, cert_not_after(ca->issuers[active].cert));
     for (size_t i = 0; i < atomic_load(&ca->nissuers); i++)
         atomic_store(&ca->gone[i], !there[i]);
     return TD_OK;

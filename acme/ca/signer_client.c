@@ -162,6 +162,30 @@ static bool take_ca(struct signer_client *c, const struct signer_msg_hello *h)
     return ok;
 }
 
+/* Shown for the active CA's alone. */
+static void responder_ends(const struct signer_client *c, const uint8_t issuer[CERT_SKI_SIZE],
+                           int64_t not_after)
+{
+    uint8_t id[CERT_SKI_SIZE];
+    if (c->certs.n && cert_ski(c->certs.issuing[0], id) && memcmp(id, issuer, sizeof id) == 0)
+        metrics_set(METRIC_CA_RESPONDER_END, not_after);
+}
+
+static void on_responder(struct signer_client *c, const struct signer_msg *m, struct span raw)
+{
+    (void)raw;
+    responder_ends(c, m->u.responder.issuer, m->u.responder.not_after);
+}
+
+static void hello_responder(const struct signer_client *c, const struct signer_msg_hello *h)
+{
+    cert_auto *responder = NULL;
+    uint8_t id[CERT_SKI_SIZE];
+    if (cert_parse(h->issuers[0].responder, &responder, NULL) == TD_OK &&
+        cert_ski(c->certs.issuing[0], id))
+        responder_ends(c, id, cert_not_after(responder));
+}
+
 static void on_hello(struct signer_client *c, const struct signer_msg *m, struct span raw)
 {
     (void)raw;
@@ -170,6 +194,8 @@ static void on_hello(struct signer_client *c, const struct signer_msg *m, struct
     bool ok = take_ca(c, &m->u.hello);
     c->hello_seen = c->hello_seen || ok;
     c->generation = m->generation;
+    if (ok)
+        hello_responder(c, &m->u.hello);
     if (again)
         metrics_add(METRIC_SIGNER_RESTARTS, 1);
     log_ev(ok ? LOG_INFO : LOG_ERROR, "signer.hello", KV_I64("generation", m->generation),
@@ -223,9 +249,10 @@ static void on_reply(struct signer_client *c, const struct signer_msg *m, struct
 
 static void (*const handlers[SIGNER_MSG_TYPE_MAX])(struct signer_client *,
                                                    const struct signer_msg *, struct span) = {
-    [SIGNER_MSG_HELLO] = on_hello,  [SIGNER_MSG_FATAL] = on_fatal,   [SIGNER_MSG_GONE] = on_gone,
-    [SIGNER_MSG_SIGNED] = on_reply, [SIGNER_MSG_REFUSED] = on_reply, [SIGNER_MSG_MORE] = on_reply,
-    [SIGNER_MSG_READY] = on_ready,
+    [SIGNER_MSG_HELLO] = on_hello,   [SIGNER_MSG_FATAL] = on_fatal,
+    [SIGNER_MSG_GONE] = on_gone,     [SIGNER_MSG_SIGNED] = on_reply,
+    [SIGNER_MSG_REFUSED] = on_reply, [SIGNER_MSG_MORE] = on_reply,
+    [SIGNER_MSG_READY] = on_ready,   [SIGNER_MSG_RESPONDER] = on_responder,
 };
 
 static void receive(struct signer_client *c, struct span raw)

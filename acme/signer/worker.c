@@ -322,6 +322,18 @@ static bool framed(const struct worker *w, size_t n)
     return true;
 }
 
+/* The server shows when it ends. */
+static void say_responder(struct worker *w, size_t i)
+{
+    struct signer_msg m = {.type = SIGNER_MSG_RESPONDER, .generation = w->opts->generation};
+    memcpy(m.u.responder.issuer, w->ca.issuing[i].id, sizeof m.u.responder.issuer);
+    m.u.responder.not_after = cert_not_after(responder_cert(&w->responders[i]));
+    if (send_one(w->opts->fd, &m) != TD_OK)
+        log_ev(LOG_WARN, "signer.channel", KV("state", "closed"));
+    if (i == 0)
+        warn_life(w); /* about once a week, in a server that runs for years */
+}
+
 /* False when the audit log is in an unknown state: only a new worker can read it anew. */
 static bool rotate(struct worker *w)
 {
@@ -329,8 +341,8 @@ static bool rotate(struct worker *w)
         struct errinfo ei = {0};
         int64_t before = w->responders[i].renew_at;
         enum td_err e = responder_rotate(&w->responders[i], &w->issuer, &ei);
-        if (e == TD_OK && i == 0 && w->responders[i].renew_at != before)
-            warn_life(w); /* about once a week, in a server that runs for years */
+        if (e == TD_OK && w->responders[i].renew_at != before)
+            say_responder(w, i);
         if (e == TD_OK)
             continue;
         log_ev(LOG_ERROR, "signer.responder", KV("error", err_name(e)),

@@ -204,10 +204,16 @@ class Life(unittest.TestCase):
         status = ca(s, "status").stdout
         self.assertRegex(status, rf"issuing  {old}  early")
         self.assertIn("do now   nothing is issued before", status)
-        write(self.issuing, self.first.encode())
-        reload(s)
-        self.assertEqual(s.get(s.status, "/readyz").body, b"ready\n")
+        # the day comes while the server runs: nobody has to do anything
+        self.restart(8, 400 * DAY)
+        wait_for("the day", lambda: s.get(s.status, "/readyz").body == b"ready\n")
         self.enrol("EARLY000001")
+        self.assertEqual(self.status(self.serials[0]), "good")
+        self.assertIn("OCSP Responder", self.ocsp(self.serials[0], "-resp_text").stdout)
+        metrics = s.get(s.status, "/metrics").body.decode()
+        ends = re.search(r"^testudo_ca_ocsp_responder_not_after_timestamp_seconds (\d+)$", metrics,
+                         re.M).group(1)
+        self.assertTrue(13 * DAY < int(ends) - time.time() < 15 * DAY, ends)
 
 
 if __name__ == "__main__":

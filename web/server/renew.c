@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "acme/ca/census.h"
 #include "acme/ca/renewal.h"
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
@@ -12,6 +13,8 @@
 #define STEP 50   /* certificates of one look into the database */
 #define ROUNDS 20 /* looks, one after the other, while there is more */
 #define ID_MARGIN 3600
+#define CENSUS_STEP 1000
+#define CENSUS_EVERY 5 /* periods between two counts of all certificates */
 
 struct renew {
     struct renew_conf conf;
@@ -95,9 +98,11 @@ static enum td_err unwanted_job(struct tx *tx, void *ctx, struct errinfo *ei)
 
 static void report(const struct ca_due *d, enum td_err e, const struct errinfo *ei)
 {
-    if (e != TD_OK && e != TD_AGAIN)
-        log_ev(LOG_WARN, "renew.failed", KV("serial", d->device_serial), KV("profile", d->profile),
-               KV("reason", ei->reason ? ei->reason : err_name(e)), KV("error", err_msg(ei, e)));
+    if (e == TD_OK || e == TD_AGAIN)
+        return;
+    metrics_add(METRIC_RENEWALS_FAILED, 1);
+    log_ev(LOG_WARN, "renew.failed", KV("serial", d->device_serial), KV("profile", d->profile),
+           KV("reason", ei->reason ? ei->reason : err_name(e)), KV("error", err_msg(ei, e)));
 }
 
 static void give_up_for_now(struct task *t, enum td_err e, const struct errinfo *why)
@@ -137,6 +142,7 @@ static bool step(const struct renew_conf *conf, const struct ca_due *d)
                                      .ctx = &t};
     e = enroll_renew(conf->enroll, conf->core, &r, &ei);
     if (e == TD_OK) {
+        metrics_add(METRIC_RENEWALS_PUSHED, 1);
         log_ev(LOG_INFO, "renew.pushed", KV("serial", d->device_serial), KV("profile", d->profile),
                KV_I64("try", d->tries + 1));
         return true;
@@ -215,10 +221,64 @@ size_t renew_round(const struct renew_conf *conf)
     return pushed;
 }
 
+/* --- the count for /metrics ------------------------------------------------------------------ */
+
+struct census_job {
+    int64_t now;
+    struct ca_census was, is; /* a job may run again: from where it began */
+};
+
+static enum td_err census_job(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct census_job *q = ctx;
+    q->is = q->was;
+    return ca_census_step(tx, q->now, CENSUS_STEP, &q->is, ei);
+}
+
+static void show(const struct ca_census *c)
+{
+    _Static_assert(METRIC_CERTS_GOOD_MANAGEMENT + CENSUS_STATES * CENSUS_PURPOSES - 1 ==
+                       METRIC_CERTS_EXPIRED_ACCESS,
+                   "the order of the rows is that of the count");
+    for (unsigned s = 0; s < CENSUS_STATES; s++)
+        for (unsigned p = 0; p < CENSUS_PURPOSES; p++)
+            metrics_set((enum metric)(METRIC_CERTS_GOOD_MANAGEMENT + s * CENSUS_PURPOSES + p),
+                        c->n[s][p]);
+    metrics_set(METRIC_RENEWALS_DUE, c->due);
+    metrics_set(METRIC_RENEWALS_WAITING, c->waiting);
+}
+
+static bool stopping(struct renew *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool stop = r->stop;
+    pthread_mutex_unlock(&r->lock);
+    return stop;
+}
+
+static void census(struct renew *r)
+{
+    struct errinfo ei = {0};
+    struct census_job q = {.now = clock_now(r->conf.clock)};
+    enum td_err e = TD_OK;
+    while (!q.was.done && e == TD_OK && !stopping(r)) {
+        e = store_read(r->conf.store, census_job, &q, &ei);
+        q.was = q.is;
+    }
+    if (e != TD_OK) /* the figures of before stay */
+        log_ev(LOG_WARN, "renew.count_failed", KV("error", err_msg(&ei, e)));
+    else if (q.was.done)
+        show(&q.was);
+}
+
+/* --- the thread ------------------------------------------------------------------------------ */
+
 static void *run(void *arg)
 {
     struct renew *r = arg;
+    census(r);
     pthread_mutex_lock(&r->lock);
+    unsigned rounds = 0;
     while (!r->stop) {
         struct timespec until;
         struct errinfo ei = {0};
@@ -233,6 +293,8 @@ static void *run(void *arg)
         if (e != TD_OK)
             log_ev(LOG_WARN, "renew.profiles_failed", KV("error", err_msg(&ei, e)));
         renew_round(&r->conf);
+        if (++rounds % CENSUS_EVERY == 0)
+            census(r);
         pthread_mutex_lock(&r->lock);
     }
     pthread_mutex_unlock(&r->lock);

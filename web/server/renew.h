@@ -1,5 +1,6 @@
 /* The renewer: looks for certificates that are due, pushes what renews them, ends what was
- * replaced. Every node may run one: what is to be done is claimed in the database. */
+ * replaced, and counts for /metrics. Every node may run one: what is to be done is claimed in the
+ * database. */
 #ifndef TD_WEB_SERVER_RENEW_H
 #define TD_WEB_SERVER_RENEW_H
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "acme/ca/census.h"
 #include "acme/ca/clean.h"
 #include "acme/ca/client_id.h"
 #include "acme/ca/crl.h"
@@ -61,7 +62,8 @@ static const struct store_stmts *const stmt_sets[] = {
     &audit_stmts,      &outbox_stmts,   &attempt_stmts,   &core_stmts,   &inventory_stmts,
     &enroll_stmts,     &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,
     &client_id_stmts,  &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts,
-    &ca_renewal_stmts, &ca_live_stmts,  &sealed_stmts,    &hook_stmts,   &hook_turn_stmts,
+    &ca_renewal_stmts, &ca_live_stmts,  &ca_census_stmts, &sealed_stmts, &hook_stmts,
+    &hook_turn_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)

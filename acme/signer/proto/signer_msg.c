@@ -86,6 +86,18 @@ static void get_issuer(struct rd *r, uint8_t out[static SIGNER_MSG_ISSUER_SIZE])
         memcpy(out, id.p, SIGNER_MSG_ISSUER_SIZE);
 }
 
+static bool responder_put(struct buf *b, const struct signer_msg *m)
+{
+    buf_add(b, m->u.responder.issuer, SIGNER_MSG_ISSUER_SIZE);
+    return put_time(b, m->u.responder.not_after);
+}
+
+static void responder_get(struct rd *r, struct signer_msg *m)
+{
+    get_issuer(r, m->u.responder.issuer);
+    m->u.responder.not_after = get_time(r);
+}
+
 static bool refused_put(struct buf *b, const struct signer_msg *m)
 {
     const struct signer_msg_refused *f = &m->u.refused;
@@ -361,6 +373,7 @@ static const struct codec codecs[SIGNER_MSG_TYPE_MAX] = {
     [SIGNER_MSG_RELOAD] = {empty_put, empty_get},
     [SIGNER_MSG_READY] = {empty_put, empty_get},
     [SIGNER_MSG_LEAVE] = {empty_put, empty_get},
+    [SIGNER_MSG_RESPONDER] = {responder_put, responder_get},
 };
 _Static_assert(TD_NITEMS(codecs) == SIGNER_MSG_TYPE_MAX, "a codec per type");
 

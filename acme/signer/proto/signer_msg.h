@@ -13,7 +13,7 @@
 #include "mdm/crypt/ocsp.h"
 
 /* Counts up whenever a message changes. */
-#define SIGNER_MSG_VERSION 3
+#define SIGNER_MSG_VERSION 4
 #define SIGNER_MSG_HEAD_SIZE 14
 #define SIGNER_MSG_NONCE_MAX 128 /* RFC 9654 section 2.1 */
 #define SIGNER_MSG_SPKI_MAX 2048 /* an RSA-4096 key has 550 bytes */
@@ -37,6 +37,7 @@ enum signer_msg_type {
     SIGNER_MSG_RELOAD = 10, /* to the worker: have another read the directory anew */
     SIGNER_MSG_READY = 11,  /* from the other: keys are read, the place of the first is awaited */
     SIGNER_MSG_LEAVE = 12,  /* to the first worker: nothing is under way, go */
+    SIGNER_MSG_RESPONDER = 13, /* worker: an OCSP responder was renewed */
     SIGNER_MSG_TYPE_MAX
 };
 
@@ -94,6 +95,11 @@ struct signer_msg_crl {
     struct span raw;                 /* decoded: for signer_msg_crl_next */
 };
 
+struct signer_msg_responder {
+    uint8_t issuer[SIGNER_MSG_ISSUER_SIZE]; /* the CA whose it is */
+    int64_t not_after;                      /* of the certificate whose key signs now */
+};
+
 struct signer_msg_refused {
     enum td_err code; /* never TD_OK */
     struct span reason, text;
@@ -113,6 +119,7 @@ struct signer_msg {
         struct signer_msg_refused refused; /* of FATAL too */
         struct signer_msg_signed signed_;
         struct signer_msg_crl crl;
+        struct signer_msg_responder responder;
     } u;
 };
 

@@ -19,6 +19,7 @@
 
 #include "../engine.h"
 #include "acme/ca/ca.h"
+#include "acme/ca/census.h"
 #include "acme/ca/client_id.h"
 #include "acme/ca/crl.h"
 #include "mdm/base/fs.h"
@@ -136,7 +137,7 @@ static struct store_stmts fixture_stmts;
 static inline struct store *fixture_store(const struct fixture *f)
 {
     struct store_stmts sets[] = {ca_stmts,    client_id_stmts, ca_revoke_stmts, ca_crl_stmts,
-                                 audit_stmts, outbox_stmts,    fixture_stmts};
+                                 audit_stmts, outbox_stmts,    ca_census_stmts, fixture_stmts};
     struct errinfo ei = {0};
     struct store_conf sc = {.twice = test_twice(),
                             .url = f->db,

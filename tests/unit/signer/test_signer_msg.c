@@ -148,6 +148,15 @@ static void test_crl_shard_and_uri(void **state)
     assert_false(signer_msg_crl_uri(SPAN_ARR(wide), "00ff", 7, uri));
 }
 
+static void test_responder_ends_in_time(void **state)
+{
+    (void)state;
+    buf_auto b;
+    buf_init(&b, LIMIT_SIGNER_MSG);
+    struct signer_msg m = {.type = SIGNER_MSG_RESPONDER, .u.responder = {{1}, -1}};
+    assert_int_equal(signer_msg_put(&b, &m), TD_INVAL);
+}
+
 static void round_trip(struct signer_msg m)
 {
     buf_auto b, again;
@@ -191,6 +200,8 @@ static void test_round_trips(void **state)
     round_trip(refused_msg(TD_BUSY));
     round_trip(signed_msg(SPAN_LIT("der")));
     round_trip((struct signer_msg){.type = SIGNER_MSG_MORE, .id = 3});
+    round_trip((struct signer_msg){
+        .type = SIGNER_MSG_RESPONDER, .generation = 4, .u.responder = {{1, 2, 3}, 1800000000}});
     hello.u.hello.crl_url.n = hello.u.hello.root_crl.n = 0;
     hello.u.hello.crl_shards = SIGNER_MSG_SHARDS_MAX;
     round_trip(hello);
@@ -323,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_crl),
         cmocka_unit_test(test_crl_shard_and_uri),
+        cmocka_unit_test(test_responder_ends_in_time),
         cmocka_unit_test(test_issue_survives),
         cmocka_unit_test(test_fields_out_of_range_are_not_written),
         cmocka_unit_test(test_bytes_out_of_range_are_not_read),
