@@ -10,6 +10,7 @@
 #include "mdm/store/pg_int.h"
 
 #define ARGS_MAX 48
+#define ANSWER_MS 10000
 #define SERVER_MIN 150000
 #define NAME_SIZE 16
 #define SQL_MAX ((size_t)64 * 1024)
@@ -43,6 +44,7 @@ static enum td_err pgx_open(const struct store_conf *conf, const char *where, si
     e->url = copy;
     e->nstmts = nstmts;
     e->sync_full = conf->sync_full;
+    e->answer_ms = conf->answer_ms ? conf->answer_ms : ANSWER_MS;
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->lead_lock, NULL);
     *ret = e;
@@ -158,6 +160,7 @@ static enum td_err commit(struct conn *c, struct errinfo *ei)
     struct marker m = {.writer = c->writer};
     PGresult *r = NULL;
     snprintf(m.batch, sizeof m.batch, "%lld", (long long)c->batch);
+    pg_defer(c, PG_CTL_PATIENT);
     enum td_err e = pg_round(c, send_commit, &m, "COMMIT", &r, ei);
     if (e != TD_OK)
         return c->dead ? resolve(c, &m, ei) : e;

@@ -9,7 +9,7 @@
 #include "mdm/store/pg_int.h"
 
 #define CONNECT_S "3"       /* for each host of the url */
-#define ANSWER_MS 40000     /* longer than the session's statement_timeout */
+#define SCRIPT_MS 800000    /* migrations */
 #define FRESH_MS 200        /* since its last round nobody asks a connection whether it stands */
 #define BACKOFF_FIRST_MS 50 /* doubled for each failed attempt in a row */
 #define BACKOFF_MAX_MS 2000
@@ -18,10 +18,14 @@
  * plan (a small table read whole would also be locked whole by SERIALIZABLE). */
 #define SESSION                                                                                    \
     "SET client_encoding = 'UTF8'; SET client_min_messages = warning;"                             \
-    "SET statement_timeout = '30s'; SET lock_timeout = '10s';"                                     \
     "SET idle_in_transaction_session_timeout = '30s';"                                             \
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;"           \
-    "SET bytea_output = 'hex'; SET standard_conforming_strings = on"
+    "SET bytea_output = 'hex'; SET standard_conforming_strings = on;"                              \
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+
+/* PostgreSQL itself gives a statement up before we give the connection up, and a lock before that:
+ * only who does not answer at all is cut off. */
+#define SESSION_LIMITS "SET statement_timeout = %lld; SET lock_timeout = %lld"
 
 /* What the engine itself needs; made by the first of all writers. schema_migrations is the gate
  * too. store_commits has the number of each writer's newest commit: who loses the connection while
@@ -48,6 +52,9 @@ static const struct {
     [PG_CTL_SAVE] = {"c6", "SAVEPOINT job"},
     [PG_CTL_RELEASE] = {"c7", "RELEASE SAVEPOINT job"},
     [PG_CTL_UNDO] = {"c8", "ROLLBACK TO SAVEPOINT job"},
+    /* Before a COMMIT, which waits for a synchronous standby: a timeout would only end this wait,
+     * and the commit be acknowledged without the standby. */
+    [PG_CTL_PATIENT] = {"c9", "SET LOCAL statement_timeout = 0"},
 };
 
 static int64_t mono_ms(void)
@@ -65,9 +72,28 @@ static int line_of(const char *msg)
     return msg ? (int)strcspn(msg, "\n") : 0;
 }
 
+/* A database that does not answer may be frozen, or cut off without a word: whoever waits on
+ * another connection finds out by itself, all others need not. What it does with the transaction is
+ * not known, and a job that is too long would be so again: it is not run once more. */
+static enum td_err no_answer(struct conn *c, const char *what, struct errinfo *ei)
+{
+    struct engine *e = c->engine;
+    c->fate = TXN_LOST;
+    pthread_mutex_lock(&e->lock);
+    bool first = c->cut == e->cut;
+    e->cut += first;
+    pthread_mutex_unlock(&e->lock);
+    if (first)
+        log_ev(LOG_ERROR, "store.no_answer", KV("statement", what),
+               KV_I64("seconds", e->answer_ms / 1000));
+    return err_set(ei, TD_DB, "%s: the database does not answer", what);
+}
+
 static enum td_err broken(struct conn *c, const char *what, struct errinfo *ei)
 {
     c->dead = true;
+    if (c->late)
+        return no_answer(c, what, ei);
     c->fate = TXN_RACED;
     const char *msg = PQerrorMessage(c->pg);
     return err_set(ei, TD_DB, "%s: %.*s", what, line_of(msg), msg);
@@ -90,15 +116,17 @@ static enum td_err failed(struct conn *c, const PGresult *r, const char *what, s
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* Waits for events on the socket; false at the deadline. */
-static bool wait_socket(const struct conn *c, short events, int64_t until)
+/* Waits for events on the socket; false at the deadline. What is there counts also behind it: this
+ * process may have stood still itself. */
+static bool wait_socket(struct conn *c, short events, int64_t until)
 {
     struct pollfd p = {.fd = PQsocket(c->pg), .events = events};
     int rc;
     do {
         int64_t left = until - mono_ms();
-        rc = left > 0 ? poll(&p, 1, (int)left) : 0;
+        rc = poll(&p, 1, left > 0 ? (int)left : 0);
     } while (rc < 0 && errno == EINTR);
+    c->late = rc == 0;
     return rc > 0;
 }
 
@@ -125,7 +153,7 @@ static bool next_result(struct conn *c, int64_t until, PGresult **ret)
 /* Results up to the sync. The first that failed is *bad, the last of all *last (both owned). */
 static bool read_to_sync(struct conn *c, PGresult **bad, PGresult **last)
 {
-    int64_t until = mono_ms() + ANSWER_MS;
+    int64_t until = mono_ms() + c->engine->answer_ms;
     PGresult *r = NULL;
     while (next_result(c, until, &r)) {
         if (!r)
@@ -192,7 +220,7 @@ enum td_err pg_round(struct conn *c, pg_send_fn send, void *ctx, const char *wha
         return err_set(ei, TD_DB, "%s: the connection to the database is lost", what);
     PGresult *bad = NULL, *last = NULL;
     bool ok = drain(c) && send_queue(c) && (!send || send(c, ctx) == 1) &&
-              PQpipelineSync(c->pg) == 1 && flush_all(c, mono_ms() + ANSWER_MS) &&
+              PQpipelineSync(c->pg) == 1 && flush_all(c, mono_ms() + c->engine->answer_ms) &&
               read_to_sync(c, &bad, &last);
     c->sent_txn++;
     c->used_ms = mono_ms();
@@ -212,9 +240,18 @@ enum td_err pg_round(struct conn *c, pg_send_fn send, void *ctx, const char *wha
     return e;
 }
 
+/* Whether the database left a question unanswered since the connection was made. */
+static bool cut_off(struct conn *c)
+{
+    pthread_mutex_lock(&c->engine->lock);
+    c->dead = c->cut != c->engine->cut;
+    pthread_mutex_unlock(&c->engine->lock);
+    return c->dead;
+}
+
 bool pg_stands(struct conn *c)
 {
-    if (c->dead || !drain(c))
+    if (c->dead || cut_off(c) || !drain(c))
         return false;
     if (mono_ms() - c->used_ms > FRESH_MS)
         return pg_round(c, NULL, NULL, "database", NULL, NULL) == TD_OK;
@@ -227,9 +264,9 @@ bool pg_stands(struct conn *c)
 
 /* --- without pipelines ----------------------------------------------------------------------- */
 
-static enum td_err simple(struct conn *c, const char *sql, PGresult **ret, struct errinfo *ei)
+static enum td_err simple(struct conn *c, const char *sql, int64_t most_ms, struct errinfo *ei)
 {
-    int64_t until = mono_ms() + 20 * (int64_t)ANSWER_MS;
+    int64_t until = mono_ms() + most_ms;
     PGresult *r = NULL, *last = NULL;
     if (PQsendQuery(c->pg, sql) != 1 || !flush_all(c, until))
         return broken(c, "database", ei);
@@ -243,12 +280,7 @@ static enum td_err simple(struct conn *c, const char *sql, PGresult **ret, struc
     }
     if (!ok && e == TD_OK)
         e = broken(c, "database", ei);
-    if (e != TD_OK || !ret) {
-        PQclear(last);
-        last = NULL;
-    }
-    if (ret)
-        *ret = last;
+    PQclear(last);
     return e;
 }
 
@@ -258,7 +290,7 @@ enum td_err pg_script(struct conn *c, const char *sql, struct errinfo *ei)
         TD_TRY(pg_round(c, NULL, NULL, "database", NULL, ei));
     if (!drain(c) || PQexitPipelineMode(c->pg) != 1)
         return broken(c, "database", ei);
-    enum td_err e = simple(c, sql, NULL, ei);
+    enum td_err e = simple(c, sql, SCRIPT_MS, ei);
     if (!c->dead && PQenterPipelineMode(c->pg) != 1)
         c->dead = true;
     return e;
@@ -335,13 +367,22 @@ static void ignore_notice(void *arg, const PGresult *r)
     (void)r;
 }
 
-static PGconn *dial(const char *url)
+static PGconn *dial(const struct engine *e)
 {
+    char answer[24];
+    snprintf(answer, sizeof answer, "%lld", (long long)e->answer_ms);
     /* before the url, so that it may say otherwise */
-    static const char *const keys[] = {"connect_timeout",  "target_session_attrs",
-                                       "tcp_user_timeout", "fallback_application_name",
-                                       "dbname",           NULL};
-    const char *const values[] = {CONNECT_S, "read-write", "10000", "testudo", url, NULL};
+    static const char *const keys[] = {"connect_timeout",
+                                       "target_session_attrs",
+                                       "tcp_user_timeout",
+                                       "keepalives_idle",
+                                       "keepalives_interval",
+                                       "keepalives_count",
+                                       "fallback_application_name",
+                                       "dbname",
+                                       NULL};
+    const char *const values[] = {CONNECT_S, "read-write", answer, "10", "5",
+                                  "3",       "testudo",    e->url, NULL};
     return PQconnectdbParams(keys, values, 1);
 }
 
@@ -349,11 +390,15 @@ static PGconn *dial(const char *url)
 static enum td_err session(struct conn *c, struct errinfo *ei)
 {
     PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
-    TD_TRY(simple(c, SESSION, NULL, ei));
+    int64_t ms = c->engine->answer_ms;
+    char limits[120];
+    snprintf(limits, sizeof limits, SESSION_LIMITS, (long long)ms * 8 / 10, (long long)ms * 7 / 10);
+    TD_TRY(simple(c, SESSION, ms, ei));
+    TD_TRY(simple(c, limits, ms, ei));
     if (!c->engine->sync_full)
-        TD_TRY(simple(c, "SET synchronous_commit = off", NULL, ei));
+        TD_TRY(simple(c, "SET synchronous_commit = off", ms, ei));
     if (c->kind == CONN_WRITE)
-        TD_TRY(simple(c, OWN_TABLES, NULL, ei));
+        TD_TRY(simple(c, OWN_TABLES, ms, ei));
     if (PQsetnonblocking(c->pg, 1) != 0 || PQenterPipelineMode(c->pg) != 1)
         return broken(c, "database", ei);
     for (size_t i = 0; i < PG_CTL_MAX; i++)
@@ -366,7 +411,7 @@ static enum td_err session(struct conn *c, struct errinfo *ei)
 
 static enum td_err connect_now(struct conn *c, struct errinfo *ei)
 {
-    c->pg = dial(c->engine->url);
+    c->pg = dial(c->engine);
     if (!c->pg)
         return err_set(ei, TD_NOMEM, "no memory for a connection");
     if (PQstatus(c->pg) != CONNECTION_OK)
@@ -383,6 +428,9 @@ enum td_err pg_connect(struct engine *e, enum conn_kind kind, struct conn **ret,
     enum td_err err = TD_NOMEM;
     if (c) {
         c->engine = e;
+        pthread_mutex_lock(&e->lock);
+        c->cut = e->cut;
+        pthread_mutex_unlock(&e->lock);
         c->kind = kind;
         c->nstmts = e->nstmts;
         err = connect_now(c, &own);

@@ -34,6 +34,7 @@ enum pg_ctl {
     PG_CTL_SAVE,
     PG_CTL_RELEASE,
     PG_CTL_UNDO,
+    PG_CTL_PATIENT,
     PG_CTL_MAX
 };
 
@@ -43,11 +44,13 @@ struct engine {
     char *url;
     size_t nstmts;
     bool sync_full;
+    int64_t answer_ms; /* most wait for an answer */
 
     pthread_mutex_t lock; /* of what follows: when the next attempt to connect may be made */
     int64_t next_ms;
     unsigned failures;
     bool connecting;
+    unsigned cut; /* counts answers that did not come: older connections are not used again */
 
     pthread_mutex_t lead_lock;
     struct conn *lead; /* holds the advisory locks of this node; NULL until the first */
@@ -69,6 +72,8 @@ struct conn {
     enum conn_kind kind;
     enum txn_fate fate;
     bool dead;
+    bool late;         /* an answer did not come in time */
+    unsigned cut;      /* the engine's, when it was made */
     bool in_txn;       /* begun, as far as the caller knows */
     unsigned sent_txn; /* rounds sent in this transaction */
     int64_t used_ms;   /* of the last round */

@@ -49,6 +49,7 @@ struct store_conf {
     unsigned batch;     /* most jobs in one commit */
     unsigned queue;     /* most jobs waiting: beyond it TD_BUSY */
     unsigned read_wait_ms; /* most wait for a reading connection; 0 means 5000 */
+    unsigned answer_ms;    /* most wait for an answer of a remote database; 0 means 10000 */
     bool sync_full;        /* synchronous=FULL; false only in throw-away tests */
     bool twice;            /* for tests: each write job runs, is undone, and runs again */
     const struct store_stmts *sets;

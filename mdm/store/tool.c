@@ -1,6 +1,7 @@
 #include "mdm/store/tool.h"
 
-#define ATTEMPTS 10 /* of a transaction that loses races */
+#define ATTEMPTS 10      /* of a transaction that loses races */
+#define ANSWER_MS 600000 /* tools read whole tables */
 
 static enum td_err open_with(struct tool *t, const struct store_conf *conf, enum conn_kind kind,
                              struct store_stmts set, struct errinfo *ei)
@@ -13,7 +14,9 @@ static enum td_err open_with(struct tool *t, const struct store_conf *conf, enum
     const struct store_stmts all[] = {
         {&admin->columns, 1}, {&admin->seq_get, 1}, admin->checks, set};
     TD_TRY(stmt_table_init(&t->stmts, all, TD_NITEMS(all), ei));
-    TD_TRY(t->ops->open(conf, where, t->stmts.n, &t->engine, ei));
+    struct store_conf patient = *conf;
+    patient.answer_ms = ANSWER_MS;
+    TD_TRY(t->ops->open(&patient, where, t->stmts.n, &t->engine, ei));
     enum td_err e = t->ops->conn_open(t->engine, kind, &t->conn, ei);
     if (e == TD_NOTFOUND)
         return err_set(ei, e, "there is no database at %s", where);

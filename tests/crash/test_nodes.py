@@ -234,5 +234,54 @@ class Nodes(unittest.TestCase):
               f"{first - promoting:.2f} s, all nodes ready {ready - promoting:.2f} s")
 
 
+@unittest.skipUnless(pg.BIN, "PostgreSQL is not installed")
+class Frozen(unittest.TestCase):
+    """Databases that stand still: nothing is closed, nothing answered."""
+
+    def setUp(self):
+        self.primary = pg.Cluster(tcp=True, fsync=True).init().start()
+        self.addCleanup(self.primary.remove)
+        self.standby = self.primary.standby()
+        self.addCleanup(self.standby.remove)
+        self.primary.synchronous()
+        self.primary.create_database("testudo")
+        self.server = Server(store__url=pg.urls([self.primary, self.standby], "testudo"))
+        self.server.init()
+        self.server.start()
+        self.addCleanup(self.server.__exit__, None, None, None)
+
+    def readyz(self):
+        return self.server.get(self.server.status, "/readyz").status
+
+    def test_the_primary(self):
+        """It is given up after [store] answer_timeout; promoted, the standby is found."""
+        self.server.put_device("BEFORE")
+        frozen = time.monotonic()
+        self.primary.freeze()
+        answer = self.server.api("PUT", "/api/v1/inventory/devices/FROZEN", {"name": "x"})
+        self.assertEqual(answer.status, 503, answer)
+        self.assertEqual(self.readyz(), 503)
+        known = time.monotonic()
+        self.standby.promote()
+        self.primary.kill()  # as whoever promotes must: it would go on as a primary
+        promoted = time.monotonic()
+        wait_for("ready", lambda: self.readyz() == 200)
+        self.server.put_device("AFTER")
+        for serial, status in (("BEFORE", 200), ("FROZEN", 404), ("AFTER", 200)):
+            got = self.server.api("GET", f"/api/v1/inventory/devices/{serial}")
+            self.assertEqual(got.status, status, got)
+        print(f"given up {known - frozen:.1f} s after it froze, served again "
+              f"{time.monotonic() - promoted:.1f} s after the other was promoted")
+
+    def test_the_synchronous_standby(self):
+        """What only the primary has is not acknowledged, however long that takes."""
+        self.standby.freeze()
+        answer = self.server.api("PUT", "/api/v1/inventory/devices/ALONE", {"name": "x"})
+        self.assertEqual(answer.status, 503, answer)
+        self.primary.synchronous("")
+        wait_for("it takes writes", lambda: self.server.api(
+            "PUT", "/api/v1/inventory/devices/ALONE", {"name": "x"}).status in (200, 201))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -203,6 +203,8 @@ class Db(unittest.TestCase):
             (("migrate", "--to", f"sqlite:{foreign}", "--snapshot"), CANNOT, "another program"),
             (("migrate", "--to", f"sqlite:{self.database}", "--snapshot"), CANNOT, "serves"),
             (("check", "--store-nonsense=1"), CANNOT, "nonsense"),
+            *((("check", f"--store-answer_timeout={v}"), CANNOT, "answer_timeout")
+              for v in ("1s", "601s", "0", "-5", "soon", "")),
         )
         for words, status, text in cases:
             with self.subTest(words):

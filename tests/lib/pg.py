@@ -164,6 +164,13 @@ class Cluster:
         while any(map(alive, pids)) and time.monotonic() < until:
             select.select([], [], [], 0.002)
 
+    def freeze(self):
+        """SIGSTOP to every process of it: connections stand, nobody answers."""
+        pids = [self.process.pid]
+        for pid in pids:  # the postmaster first: it makes no more of them
+            os.kill(pid, signal.SIGSTOP)
+            pids += children(pid)
+
     def remove(self):
         atexit.unregister(self.remove)
         self.kill()

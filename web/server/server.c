@@ -85,6 +85,7 @@ enum td_err server_open_store(const struct settings *s, enum store_use use, stru
         .writers = (unsigned)s->store_writers,
         .batch = (unsigned)s->store_batch,
         .queue = (unsigned)(s->workers + s->queue),
+        .answer_ms = (unsigned)s->store_answer_timeout * 1000,
         .sync_full = s->store_sync_full,
         .sets = sets,
         .nsets = TD_NITEMS(sets),

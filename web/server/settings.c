@@ -73,6 +73,8 @@ static const struct conf_key keys[] = {
     NUM("store", "writers", CONF_INT, store_writers, "0", 0, 16,
         "writing connections to PostgreSQL; 0 = 4. SQLite has one"),
     NUM("store", "batch", CONF_INT, store_batch, "256", 1, 4096, "most jobs in one commit"),
+    NUM("store", "answer_timeout", CONF_DURATION, store_answer_timeout, "10s", 2, 600,
+        "PostgreSQL that leaves a question unanswered for so long is given up"),
     BOOL("store", "sync_full", store_sync_full, "yes",
          "an answer leaves only behind its fsync; no = a power cut may lose the last answers"),
     STR("ca", "dir", ca_dir, "", "keys and certificates of the CA; empty = DATA_DIR/ca"),

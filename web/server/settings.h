@@ -11,7 +11,7 @@ struct settings {
     const char *public_address, *device_address, *status_address, *proxy_address;
     const char *tls_cert, *tls_key;
     const char *store_url, *store_seal_key;
-    int64_t store_readers, store_writers, store_batch;
+    int64_t store_readers, store_writers, store_batch, store_answer_timeout;
     bool store_sync_full;
     const char *ca_dir, *ca_passphrase_file, *ca_signer, *ca_crl_export, *ca_crl_hook;
     int64_t ca_crl_hook_timeout;

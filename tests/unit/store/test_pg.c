@@ -20,7 +20,7 @@ struct relay {
     int listener;
     pthread_t thread;
     atomic_int cut_commit; /* 1: the answer to the next COMMIT is swallowed and the line cut */
-    atomic_int end, lines;
+    atomic_int end, lines, frozen; /* frozen: nothing passes, nothing is closed */
 };
 
 static int unix_socket(void)
@@ -60,9 +60,11 @@ static void *line_main(void *arg)
         struct pollfd p[] = {{.fd = l.client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
         if (poll(p, 2, 50) < 0 || atomic_load(&l.r->end))
             break;
-        if (p[0].revents)
+        if (atomic_load(&l.r->frozen))
+            poll(NULL, 0, 1);
+        else if (p[0].revents)
             ok = pass(l.r, l.client, server, false);
-        if (ok && p[1].revents)
+        if (ok && p[1].revents && !atomic_load(&l.r->frozen))
             ok = pass(l.r, server, l.client, true);
     }
     close(server);
@@ -336,6 +338,61 @@ static void test_away_and_back(void **state)
     store_close(s);
 }
 
+/* Frozen: connections stand and nobody answers. The first to ask waits for the deadline, the others
+ * do not wait for it again; thawed, it works again by itself. */
+static void test_frozen(void **state)
+{
+    (void)state;
+    place.conf.answer_ms = 8000;
+    struct store *s = place_open(&place);
+    int64_t n;
+    must_put(s, 1);
+    assert_int_equal(t_count(s), 1);
+    atomic_store(&relay.frozen, 1);
+    struct errinfo ei;
+    assert_int_equal(put(s, 100, &ei), TD_DB);
+    assert_non_null(strstr(ei.msg, "does not answer"));
+    time_t began = time(NULL);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(err_http(put(s, 101 + i, &ei)), 503);
+        assert_int_equal(err_http(store_read(s, t_count_fn, &n, NULL)), 503);
+        assert_int_equal(err_http(store_ping(s, NULL)), 503);
+    }
+    assert_true(time(NULL) - began < 120); /* attempts to connect, one at a time; not 60 deadlines */
+    atomic_store(&relay.frozen, 0);
+    time_t until = time(NULL) + 60;
+    while (put(s, 2, &ei) != TD_OK && time(NULL) < until)
+        poll(NULL, 0, 5);
+    assert_int_equal(t_count(s), 2);
+    store_close(s);
+}
+
+static enum td_err sleep_fn(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    struct cur c;
+    ++*(int *)ctx;
+    TD_TRY(tx_row(tx, &t_stmts[T_PAGES], NULL, 0, &c, ei));
+    cur_end(&c);
+    return TD_OK;
+}
+
+/* A statement that takes too long is PostgreSQL's to end: the connection stands. */
+static void test_slow_statement(void **state)
+{
+    (void)state;
+    t_stmts[T_PAGES].sql = "SELECT 1 AS pages FROM pg_sleep(600)";
+    place.conf.answer_ms = 5000;
+    struct store *s = place_open(&place);
+    int64_t connects = metrics_get(METRIC_STORE_CONNECTS);
+    int runs = 0;
+    assert_int_equal(store_write(s, sleep_fn, &runs, NULL), TD_TIMEOUT);
+    assert_int_equal(runs, 1);
+    must_put(s, 1);
+    assert_int_equal(metrics_get(METRIC_STORE_CONNECTS), connects);
+    store_close(s);
+    t_stmts[T_PAGES].sql = "SELECT 1 AS pages";
+}
+
 static void test_cannot_open(void **state)
 {
     (void)state;
@@ -423,10 +480,16 @@ int main(void)
 {
     log_setup(LOG_ERROR, LOG_FORMAT_LOGFMT, 2);
     const struct CMUnitTest on_pg[] = {
-        T(test_serializable),          T(test_idle_connections_end),
-        T(test_killed_in_transaction), T(test_commit_answer_lost),
-        T(test_commit_did_not_happen), T(test_away_and_back),
-        T(test_cannot_open),           T(test_lead),
+        T(test_serializable),
+        T(test_idle_connections_end),
+        T(test_killed_in_transaction),
+        T(test_commit_answer_lost),
+        T(test_commit_did_not_happen),
+        T(test_away_and_back),
+        T(test_cannot_open),
+        T(test_lead),
+        T(test_frozen),
+        T(test_slow_statement),
     };
     const struct CMUnitTest anywhere[] = {cmocka_unit_test(test_states)};
     if (test_on_pg())
