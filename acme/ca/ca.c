@@ -4,6 +4,7 @@
 
 #include "acme/ca/ca_int.h"
 #include "acme/signer/proto/signer_msg.h"
+#include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
 
 /* The profile as the registry has it; without one, the built-in ones. */
@@ -94,6 +95,17 @@ static enum td_err issuer_of(struct ca *ca, const uint8_t id[static CERT_SKI_SIZ
     return *ret ? TD_OK : err_set(ei, TD_INTERNAL, "the signer named an issuing CA it has not");
 }
 
+/* The same of a new certificate: only the active one issues. Another one here means that the signer
+ * was started again behind a rotation. */
+static enum td_err signed_by(struct ca *ca, const uint8_t id[static CERT_SKI_SIZE],
+                             const struct ca_issuer **ret, struct errinfo *ei)
+{
+    TD_TRY(issuer_of(ca, id, ret, ei));
+    if (*ret != ca_issuer_at(ca, 0) && ca_refresh(ca, NULL) != TD_OK)
+        log_ev(LOG_WARN, "ca.refresh", KV("state", "the signer is away"));
+    return TD_OK;
+}
+
 /* What came back is for the key that was asked, and of one of our CAs. */
 static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
                                const struct signer_signed *made, struct arena *a,
@@ -102,7 +114,7 @@ static enum td_err fill_record(struct ca *ca, const struct ca_grant *g,
     cert_auto *c = NULL;
     const struct ca_issuer *by;
     TD_TRY(cert_parse(made->der, &c, ei));
-    TD_TRY(issuer_of(ca, made->issuer, &by, ei));
+    TD_TRY(signed_by(ca, made->issuer, &by, ei));
     if (!same_key(c, g->spki, a) || !span_eq(cert_issuer_der(c), cert_subject_der(by->cert)))
         return err_set(ei, TD_INTERNAL, "the signer's certificate is not the one asked for");
     r->serial = arena_span(a, cert_serial(c));

@@ -20,7 +20,7 @@ struct ca_conf {
     struct ca_profiles *profiles; /* NULL: the built-in ones alone */
 };
 
-extern const struct store_stmts ca_stmts;
+extern const struct store_stmts ca_stmts, ca_active_stmts;
 
 TD_NODISCARD enum td_err ca_open(const struct ca_conf *conf, struct ca **ret, struct errinfo *ei);
 void ca_close(struct ca *ca);
@@ -54,6 +54,11 @@ struct ca_record {
     int64_t shard, rev;
     const char *order_id, *evidence_id;
 };
+
+/* Takes down that the active issuing CA is active, unless some node did already; when another one
+ * was before, ca.rotated is told in the same transaction. A CA becomes active once in its life, so
+ * a node that is behind tells nothing. *ret_told may be NULL. */
+TD_NODISCARD enum td_err ca_note_active(struct ca *ca, bool *ret_told, struct errinfo *ei);
 
 /* Asks the signer for the certificate (blocking, no transaction open); *ret lives in the arena.
  * The certificate counts only once ca_record_add committed it: until then it is unknown to OCSP.

@@ -2,8 +2,9 @@
  * closes itself off.
  *
  * issuing.crt is the active issuing CA. Those that rotation replaced stand beside it until some
- * time behind their end, as issuing-ID.crt, where ID is the subject key identifier in hexadecimal.
- * A key is issuing-ID.key, or issuing.key where that does not exist. */
+ * time behind their end, as issuing-ID.crt, where ID is the subject key identifier in hexadecimal;
+ * those that are to become active as issuing-ID.standby. A key is issuing-ID.key, or issuing.key
+ * where that does not exist. */
 #ifndef TD_ACME_SIGNER_CADIR_H
 #define TD_ACME_SIGNER_CADIR_H
 
@@ -93,10 +94,17 @@ TD_NODISCARD enum td_err cadir_access_open(const struct cadir_conf *c, const cha
 void cadir_access_close(struct cadir_access *by);
 struct keyfile_access cadir_access_view(const struct cadir_access *by);
 
-/* Calls fn for each file "issuing-ID" with that ending (".crt" or ".key"), until one fails. */
+#define CADIR_STANDBY ".standby"
+
+/* Calls fn for each file "issuing-ID" with that ending (".crt", ".key" or CADIR_STANDBY), until one
+ * fails. */
 typedef enum td_err (*cadir_each_fn)(void *ctx, const char *name, struct errinfo *ei);
 TD_NODISCARD enum td_err cadir_each(const char *dir, const char *ending, cadir_each_fn fn,
                                     void *ctx, struct errinfo *ei);
+
+/* Whether the file of that name, "issuing-ID.standby", counts. It does not, as when a change was
+ * cut short, when that CA is the active one (may be NULL) or was. */
+bool cadir_stands_by(const char *dir, const char *name, const struct cert *active);
 
 /* Where the key of that issuing CA is: under the CA's own name, or, of the first one, issuing.key.
  */
@@ -120,14 +128,15 @@ struct cadir {
     struct cadir_access access;
     struct key *audit_key;
     struct cert *root;
-    struct span root_crl;                            /* in the arena; empty when there is none */
-    struct cadir_issuing issuing[CADIR_ISSUING_MAX]; /* the active one, then newest first */
-    size_t n;                                        /* at least 1 */
+    struct span root_crl; /* in the arena; empty when there is none */
+    /* the active one, then the others, newest first: they sign OCSP answers and CRLs alone */
+    struct cadir_issuing issuing[CADIR_ISSUING_MAX];
+    size_t n; /* at least 1 */
 };
 
-/* Reads and checks: files private, keys and certificates belong together, the chains hold; older
- * issuing CAs that expired ISSUER_KEPT ago are left out. pass_file may be NULL. A wrong or missing
- * passphrase is TD_CRYPTO with words for the administrator. */
+/* Reads and checks: files private, keys and certificates belong together, the chains hold; of the
+ * issuing CAs but the active one those that expired ISSUER_KEPT ago are left out. pass_file may be
+ * NULL. A wrong or missing passphrase is TD_CRYPTO with words for the administrator. */
 TD_NODISCARD enum td_err cadir_load(const char *dir, const char *pass_file, struct cadir *ret,
                                     struct errinfo *ei);
 void cadir_free(struct cadir *c);

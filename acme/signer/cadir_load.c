@@ -141,6 +141,18 @@ enum td_err cadir_each(const char *dir, const char *ending, cadir_each_fn fn, vo
     return e;
 }
 
+bool cadir_stands_by(const char *dir, const char *name, const struct cert *active)
+{
+    uint8_t id[CERT_SKI_SIZE], other[CERT_SKI_SIZE];
+    char path[CADIR_PATH_MAX];
+    if (!named(name, CADIR_STANDBY) ||
+        hex_dec(span_of(name + strlen(OLDER), 2 * sizeof id), id, sizeof id) != TD_OK)
+        return false;
+    if (active && cert_ski(active, other) && memcmp(id, other, sizeof id) == 0)
+        return false;
+    return cadir_issuing_path(dir, id, "crt", path, NULL) == TD_OK && !fs_exists(path);
+}
+
 struct older {
     struct cadir *c;
     const char *dir;
@@ -160,6 +172,13 @@ static enum td_err add_older(void *ctx, const char *name, struct errinfo *ei)
     return add_issuing(o->c, name, x, ei);
 }
 
+static enum td_err add_standby(void *ctx, const char *name, struct errinfo *ei)
+{
+    const struct older *o = ctx;
+    bool counts = cadir_stands_by(o->dir, name, o->c->issuing[0].cert);
+    return counts ? add_older(ctx, name, ei) : TD_OK;
+}
+
 static int newest_first(const void *a, const void *b)
 {
     const struct cadir_issuing *x = a, *y = b;
@@ -167,7 +186,7 @@ static int newest_first(const void *a, const void *b)
     return tx != ty ? (tx < ty) - (tx > ty) : strcmp(x->hex, y->hex);
 }
 
-/* The active one, then those that rotation left. */
+/* The active one, then those that rotation left and those that stand by. */
 static enum td_err read_issuing(struct cadir *c, const char *dir, struct errinfo *ei)
 {
     struct cert *active = NULL;
@@ -175,6 +194,8 @@ static enum td_err read_issuing(struct cadir *c, const char *dir, struct errinfo
     TD_TRY(add_issuing(c, cadir_name(CADIR_ISSUING_CERT), active, ei));
     struct older o = {c, dir, clock_now(&clock_system)};
     enum td_err e = cadir_each(dir, ".crt", add_older, &o, ei);
+    if (e == TD_OK)
+        e = cadir_each(dir, CADIR_STANDBY, add_standby, &o, ei);
     if (e == TD_OK)
         qsort(c->issuing + 1, c->n - 1, sizeof c->issuing[0], newest_first);
     return e;

@@ -41,10 +41,13 @@ static const char usage[] =
     "  status  what DIR holds, a line each; export: the certificates in PEM\n"
     "  rotate  makes a new issuing CA the active one; needs the root's key\n"
     "            --root-key FILE   in place of DIR/root.key\n"
+    "            --standby         it stands by: served, but nothing is issued from it\n"
+    "  activate  makes the issuing CA that stands by the active one\n"
+    "            --id ID           which one; needed when there are several\n"
     "  csr     prints the request for a new issuing CA, for a root that is elsewhere\n"
     "            --key URI         a key that is in the module already\n"
     "  sign-issuing --in CSR --out FILE   signs such a request, where the root's key is\n"
-    "  import --in FILE   makes the signed certificate the active issuing CA\n"
+    "  import --in FILE   makes the signed certificate the active issuing CA; --standby as above\n"
     "  passphrase --new-pass-file FILE   encrypts the keys in files anew\n"
     "  audit   checks DIR/audit.log and audit-tls.log and their checkpoints\n"
     "            --since NUMBER:HASH, or FILE   checkpoints of audit.log kept elsewhere\n"
@@ -183,13 +186,14 @@ static const struct command {
     const char *name;
     int (*fn)(const struct args *);
 } commands[] = {
-    {"init", cmd_init},         {"tls", cmd_tls},
-    {"root-crl", cmd_root_crl}, {"audit", cmd_audit},
-    {"serve", cmd_serve},       {"worker", cmd_worker},
-    {"module", cmd_module},     {"status", words_status},
-    {"export", words_export},   {"rotate", words_rotate},
-    {"csr", words_csr},         {"sign-issuing", words_sign},
-    {"import", words_import},   {"passphrase", words_passphrase},
+    {"init", cmd_init},           {"tls", cmd_tls},
+    {"root-crl", cmd_root_crl},   {"audit", cmd_audit},
+    {"serve", cmd_serve},         {"worker", cmd_worker},
+    {"module", cmd_module},       {"status", words_status},
+    {"export", words_export},     {"rotate", words_rotate},
+    {"csr", words_csr},           {"sign-issuing", words_sign},
+    {"import", words_import},     {"passphrase", words_passphrase},
+    {"activate", words_activate},
 };
 
 /* Options with a value, and the member each sets; its place is the letter getopt returns. */
@@ -226,6 +230,7 @@ static const struct {
     VALUE("new-pass-file", new_pass),
     VALUE("since", since),
     VALUE("pub", pub),
+    VALUE("id", id),
 #undef VALUE
 };
 
@@ -236,6 +241,7 @@ static const struct {
     {"replace", offsetof(struct args, replace)},
     {"root-only", offsetof(struct args, root_only)},
     {"takeover", offsetof(struct args, takeover)},
+    {"standby", offsetof(struct args, standby)},
 };
 
 #define FIRST_VALUE 256

@@ -56,7 +56,17 @@ static enum td_err put_older(void *ctx, const char *name, struct errinfo *ei)
     TD_TRY(cadir_read_cert(r->dir, name, &c, ei));
     if (r->active && span_eq(cert_der(c), cert_der(r->active)))
         return TD_OK;
-    return put_issuing(r, "older", c, ei);
+    return put_issuing(r, "retired", c, ei);
+}
+
+static enum td_err put_standby(void *ctx, const char *name, struct errinfo *ei)
+{
+    struct report *r = ctx;
+    cert_auto *c = NULL;
+    if (!cadir_stands_by(r->dir, name, r->active))
+        return TD_OK;
+    TD_TRY(cadir_read_cert(r->dir, name, &c, ei));
+    return put_issuing(r, "standby", c, ei);
 }
 
 static enum td_err put_all_issuing(struct report *r, struct errinfo *ei)
@@ -66,6 +76,7 @@ static enum td_err put_all_issuing(struct report *r, struct errinfo *ei)
         return TD_OK; /* one that waits for its first */
     TD_TRY(e);
     TD_TRY(put_issuing(r, "active", r->active, ei));
+    TD_TRY(cadir_each(r->dir, CADIR_STANDBY, put_standby, r, ei));
     return cadir_each(r->dir, ".crt", put_older, r, ei);
 }
 

@@ -23,7 +23,7 @@ int words_misuse(const char *what)
 
 static struct rotate_opts opts_of(const struct args *a)
 {
-    return (struct rotate_opts){a->dir, a->pass_file, a->root_key, a->key_uri};
+    return (struct rotate_opts){a->dir, a->pass_file, a->root_key, a->key_uri, a->standby};
 }
 
 static int show(enum td_err (*fn)(const char *, struct buf *, struct errinfo *),
@@ -50,10 +50,14 @@ int words_export(const struct args *a)
     return show(report_chain, a);
 }
 
-static int say_active(enum td_err e, const char *hex, const struct errinfo *ei)
+static int say_done(enum td_err e, bool standby, const char *hex, const struct errinfo *ei)
 {
     if (e != TD_OK)
         return words_fail(e, ei);
+    if (standby)
+        return printf("The issuing CA %s stands by. Copy issuing-%s.* to the other nodes, send "
+                      "SIGHUP to testudo on each, then testudo ca activate on each.\n",
+                      hex, hex) < 0;
     return printf("The issuing CA is now %s. Send SIGHUP to testudo.\n", hex) < 0;
 }
 
@@ -65,7 +69,18 @@ int words_rotate(const struct args *a)
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
         e = rotate_ca(&o, hex, &ei);
-    return say_active(e, hex, &ei);
+    return say_done(e, a->standby, hex, &ei);
+}
+
+int words_activate(const struct args *a)
+{
+    struct errinfo ei = {0};
+    char hex[HEX_SIZE];
+    const struct rotate_opts o = opts_of(a);
+    enum td_err e = crypt_init(&ei);
+    if (e == TD_OK)
+        e = rotate_activate(&o, a->id, hex, &ei);
+    return say_done(e, false, hex, &ei);
 }
 
 int words_csr(const struct args *a)
@@ -104,7 +119,7 @@ int words_import(const struct args *a)
     enum td_err e = crypt_init(&ei);
     if (e == TD_OK)
         e = rotate_import(&o, a->in, hex, &ei);
-    return say_active(e, hex, &ei);
+    return say_done(e, a->standby, hex, &ei);
 }
 
 int words_passphrase(const struct args *a)

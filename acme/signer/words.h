@@ -13,8 +13,8 @@ struct args {
     const char *key_out, *cert_out, *user;
     const char *fd, *generation, *control;
     const char *root, *root_key, *key_uri, *module, *pin_file, *issuing_key, *in, *out, *new_pass;
-    const char *since, *pub;
-    bool replace, root_only, takeover;
+    const char *since, *pub, *id;
+    bool replace, root_only, takeover, standby;
 };
 
 int words_fail(enum td_err e, const struct errinfo *ei);
@@ -23,6 +23,7 @@ int words_misuse(const char *what);
 int words_status(const struct args *a);
 int words_export(const struct args *a);
 int words_rotate(const struct args *a);
+int words_activate(const struct args *a);
 int words_csr(const struct args *a);
 int words_sign(const struct args *a);
 int words_import(const struct args *a);

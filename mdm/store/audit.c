@@ -9,7 +9,9 @@ static const struct store_stmt stmts[AUDIT_MAX] = {
                    "ittttt", ""},
     [AUDIT_PAGE] = {"audit.page", SWEEP_PAGE("audit", "at", "id"), SWEEP_PAGE_IN("i"),
                     SWEEP_PAGE_OUT("i")},
-    [AUDIT_CLEAN] = {"audit.clean", SWEEP_DROP("audit", "at", "id"), SWEEP_DROP_IN("i"), ""},
+    [AUDIT_CLEAN] = {"audit.clean",
+                     SWEEP_DROP("audit", "at", "id") " AND action <> '" AUDIT_CA_ACTIVATED "'",
+                     SWEEP_DROP_IN("i"), ""},
 };
 
 const struct store_stmts audit_stmts = {stmts, AUDIT_MAX};
@@ -23,6 +25,7 @@ static const struct {
     enum about about;
     enum outbox_type event;
 } actions[] = {
+    {AUDIT_CA_ACTIVATED, OWN, 0},
     {"certificate.hold", OWN, 0},
     {"certificate.release", OWN, 0},
     {"certificate.revoke", OWN, 0},

@@ -7,6 +7,11 @@
 
 extern const struct store_stmts audit_stmts;
 
+/* Another issuing CA is active: the subject is AUDIT_CA, the detail its identifier. The cleaner
+ * leaves these rows: by them is known which CAs were active already. */
+#define AUDIT_CA_ACTIVATED "ca.activated"
+#define AUDIT_CA "ca"
+
 /* txn ties the rows of one change together; detail is text or JSON, never a secret.
  *
  * Every action has a row in audit.c that names its event, or says that it has none: TD_INTERNAL for

@@ -131,10 +131,59 @@ class Rotation(unittest.TestCase):
 
         status = ca(s, "status").stdout
         self.assertRegex(status, rf"issuing  {both[0]}  active .*\n.*\n +1 live certificates")
-        self.assertRegex(status, rf"issuing  {both[1]}  older .*\n.*\n +1 live certificates")
+        self.assertRegex(status, rf"issuing  {both[1]}  retired .*\n.*\n +1 live certificates")
         told = s.api("GET", "/api/v1/ca").json
         self.assertEqual(told["issuing"]["id"], both[0])
         self.assertEqual([c["id"] for c in told["issuing_cas"]], both)
+
+    def test_standby(self):
+        """One that stands by is served before anything is issued from it, then becomes active."""
+        s = self.s
+        active = ids(s)[0]
+        said = ca(s, "rotate", "--standby").stdout
+        reload(s)
+        status = ca(s, "status").stdout
+        new = re.search(r"^issuing  ([0-9a-f]{40})  standby .*\n.*\n +0 live certificates$", status,
+                        re.M).group(1)
+        self.assertIn(f"issuing-{new}.*", said)
+        self.assertRegex(status, rf"issuing  {active}  active ")
+        self.assertIn(f"waiting  /ca/{new}.crt must be there on every node", status)
+        self.assertEqual(s.api("GET", "/api/v1/ca").json["issuing"]["id"], active)
+
+        # certificate, chain, CRLs, OCSP
+        crt = self.fetch(f"{s.status}/ca/{new}.crt", "standby")
+        run("openssl", "verify", "-x509_strict", "-CAfile", s.root, crt)
+        with open(crt, encoding="ascii") as f:
+            self.assertIn(f.read().strip(), s.get(s.status, "/ca/chain.pem").body.decode())
+        for name in ("0.crl", "all.crl"):
+            der = write(os.path.join(s.dir, "standby.crl"),
+                        s.get(s.status, f"/crl/{new}/{name}").body)
+            self.assertIn("verify OK", run("openssl", "crl", "-inform", "DER", "-in", der, "-CAfile",
+                                           crt, "-noout").stderr)
+        asked = run("openssl", "ocsp", "-issuer", crt, "-serial", "0x1234", "-url",
+                    s.status + "/ocsp", "-CAfile", s.root, "-no_nonce")
+        self.assertIn("Response verify OK", asked.stderr)
+        self.assertIn(": unknown", asked.stdout)
+
+        state = os.path.join(s.dir, "third")
+        self.enrol("STANDBY0001", state)
+        self.assertIn(active, self.aia(self.device_cert("STANDBY0001", state)))
+        again = ca(s, "rotate", check=False)
+        self.assertIn("stands by already", again.stderr)
+
+        self.assertIn(new, ca(s, "activate", new).stdout)
+        self.assertIn(new, ca(s, "activate", new).stdout)  # nothing to do
+        reload(s)
+        self.assertEqual(s.api("GET", "/api/v1/ca").json["issuing"]["id"], new)
+        status = ca(s, "status").stdout
+        self.assertRegex(status, rf"issuing  {new}  active ")
+        self.assertRegex(status, rf"issuing  {active}  retired ")
+        self.enrol("STANDBY0002", state)
+        cert = self.device_cert("STANDBY0002", state)
+        self.assertIn(new, self.aia(cert))
+        self.assertEqual(self.ocsp(crt, cert), "good")
+        self.assertIn("was active before", ca(s, "activate", active, check=False).stderr)
+        self.assertIn("no issuing CA stands by", ca(s, "activate", check=False).stderr)
 
     def enrol(self, serial, state):
         s = self.s
@@ -377,6 +426,137 @@ authorityKeyIdentifier = keyid
             self.signer("import", folder, "--in", self.path("ca", "issuing.crt"))
             self.assertIn(f"id={new} state=active", self.signer("status", folder).stdout)
             self.tls(folder, folder + "again")
+
+    def standby(self, folder):
+        self.signer("rotate", folder, "--standby")
+        return re.search(r"issuing id=(\w+) state=standby",
+                         self.signer("status", folder).stdout).group(1)
+
+    def test_standby_survives_a_crash_at_each_step(self):
+        self.signer("init", "ca")
+        old, = re.findall(r"issuing id=(\w+)", self.signer("status", "ca").stdout)
+        shutil.copytree(self.path("ca"), self.path("before"))
+        new = self.standby("ca")
+        shutil.copytree(self.path("ca"), self.path("middle"))
+        self.signer("activate", "ca")
+        states = {old: "active"}
+        for i in range(3):  # the key has its name, the certificate is there, pending.key is gone
+            folder = f"by{i}"
+            shutil.copytree(self.path("before"), self.path(folder))
+            shutil.copy(self.path("ca", f"issuing-{new}.key"), self.path(folder))
+            if i < 2:
+                shutil.copy(self.path("ca", f"issuing-{new}.key"), self.path(folder, "pending.key"))
+            if i > 0:
+                shutil.copy(self.path("middle", f"issuing-{new}.standby"), self.path(folder))
+                states[new] = "standby"
+            found = dict(re.findall(r"issuing id=(\w+) state=(\w+)",
+                                    self.signer("status", folder).stdout))
+            self.assertEqual(found, states)
+            self.tls(folder, folder)
+            self.signer("import", folder, "--standby", "--in",
+                        self.path("middle", f"issuing-{new}.standby"))
+            self.signer("csr", folder)  # another request is out meanwhile, for another key
+            self.signer("activate", folder)
+            self.tls(folder, folder + "again")
+            self.assertIn("pending key=plain", self.signer("status", folder).stdout)
+            self.signer("rotate", folder)
+            self.assertEqual(len(set(re.findall(r"issuing id=(\w+)",
+                                                self.signer("status", folder).stdout))), 3)
+        for i in range(4):  # of activation; at the end both names are there for a moment
+            folder = f"activate{i}"
+            shutil.copytree(self.path("middle"), self.path(folder))
+            for name in (f"issuing-{old}.crt", f"issuing-{old}.key", "issuing.crt")[:i]:
+                shutil.copy(self.path("ca", name), self.path(folder))
+            found = dict(re.findall(r"issuing id=(\w+) state=(\w+)",
+                                    self.signer("status", folder).stdout))
+            self.assertEqual(found, {new: "active", old: "retired"} if i == 3 else
+                             {new: "standby", old: "active"})
+            self.tls(folder, folder)
+            self.signer("activate", folder, "--id", new.upper())
+            self.assertEqual(re.findall(r"issuing id=(\w+) state=(\w+)",
+                                        self.signer("status", folder).stdout),
+                             [(new, "active"), (old, "retired")])
+            self.tls(folder, folder + "again")
+        self.assertIn("chain holds", self.signer("audit", "ca").stdout)
+
+    def test_what_is_not_activated(self):
+        self.offline()
+        self.openssl_sign(self.csr("online"), self.path("first.crt"), "-copy_extensions", "copyall")
+        self.refused("the first one cannot stand by", "import", "online", "--standby", "--in",
+                     self.path("first.crt"))
+        self.signer("import", "online", "--in", self.path("first.crt"))
+        self.refused("no issuing CA stands by: testudo ca rotate --standby", "activate", "online")
+        csr = self.csr("online")
+        self.signer("sign-issuing", "offline", "--in", csr, "--out", self.path("good.crt"))
+        for _ in range(2):  # the second time nothing is to be done
+            self.signer("import", "online", "--standby", "--in", self.path("good.crt"))
+        status = self.signer("status", "online").stdout
+        self.assertNotIn("pending", status)
+        new = re.search(r"issuing id=(\w+) state=standby", status).group(1)
+        self.refused("not an identifier", "activate", "online", "--id", "ab")
+        self.refused(f"no issuing CA {'0' * 40} stands by", "activate", "online", "--id", "0" * 40)
+
+        key, by = f"issuing-{new}.key", f"issuing-{new}.standby"
+        conf = write(self.path("ext"), f"""
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = {new}
+authorityKeyIdentifier = keyid
+""".encode())
+        self.signer("init", "foreign", "--root-only", "--org", "Example Org")
+        os.mkdir(self.path("db"))
+
+        def at(begin, end):
+            """For another time than now."""
+            write(self.path("db", "index.txt"), b"")
+            ini = write(self.path("ca.cnf"), f"""
+[ca]
+default_ca = it
+[it]
+database = {self.path("db", "index.txt")}
+new_certs_dir = {self.path("db")}
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+organizationName = supplied
+commonName = supplied
+""".encode())
+            run("openssl", "ca", "-batch", "-config", ini, "-cert", self.path("offline", "root.crt"),
+                "-keyfile", self.path("offline", "root.key"), "-in", csr, "-out",
+                self.path("x", by), "-notext", "-preserveDN", "-extfile", conf, "-startdate", begin,
+                "-enddate", end)
+
+        cases = {
+            f"the issuing CA {new} expired 2021-": lambda: at("200101000000Z", "210101000000Z"),
+            f"the issuing CA {new} begins 2031-": lambda: at("310101000000Z", "320101000000Z"),
+            f"the key of {new} is not here: {key}": lambda: os.unlink(self.path("x", key)),
+            f"{key} is not the key of {new}": lambda: shutil.copy(
+                self.path("offline", "root.key"), self.path("x", key)),
+            "not issued by root.crt": lambda: self.openssl_sign(
+                csr, self.path("x", by), "-extfile", conf, folder="foreign"),
+            f"{by} is the certificate of another CA": lambda: shutil.copy(
+                self.path("x", "issuing.crt"), self.path("x", by)),
+            "2 issuing CAs stand by: name one": lambda: shutil.copy(
+                self.path("x", by), self.path("x", f"issuing-{'1' * 40}.standby")),
+        }
+        for says, change in cases.items():
+            with self.subTest(says):
+                shutil.rmtree(self.path("x"), ignore_errors=True)
+                shutil.copytree(self.path("online"), self.path("x"))
+                change()
+                self.refused(says, "activate", "x")
+                self.assertNotIn(f"{new} state=active", self.signer("status", "online").stdout)
+        self.signer("activate", "x", "--id", new)  # the last case: that one is named
+        # an expired one and one that begins later do not stop the server
+        for times in (("200101000000Z", "210101000000Z"), ("310101000000Z", "320101000000Z")):
+            shutil.rmtree(self.path("x"), ignore_errors=True)
+            shutil.copytree(self.path("online"), self.path("x"))
+            at(*times)
+            self.tls("x", "while" + times[0])
+        self.signer("activate", "online")
+        self.verify("online")
+        self.tls("online", "new")
 
     def test_passphrase(self):
         one, two = write(self.path("one"), b"first one\n"), write(self.path("two"), b"second\n")

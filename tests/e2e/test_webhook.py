@@ -216,8 +216,21 @@ class Webhooks(unittest.TestCase):
             self.server.process.send_signal(signal.SIGHUP)
         wait_for("the event", receiver.events)
         event, = receiver.events()
-        self.assertEqual(event["data"]["was"], was)
-        self.assertEqual(event["data"]["issuer"], self.api("GET", "/ca").json["issuing"]["id"])
+        now = self.api("GET", "/ca").json["issuing"]["id"]
+        self.assertEqual(event["data"], {"issuer": now, "was": was})
+        # while the server is down: told when it starts
+        self.server.stop()
+        run(program("testudo"), "ca", "rotate", f"--config={self.server.ini}")
+        for _ in range(2):
+            self.server.start()
+            last = self.api("GET", "/ca").json["issuing"]["id"]
+            wait_for("the event", lambda: len(receiver.events()) == 2)
+            self.server.stop()
+        self.server.start()
+        self.assertEqual(receiver.events()[1]["data"], {"issuer": last, "was": now})
+        told = [a["detail"] for a in self.api("GET", "/audit").json["audit"]
+                if a["action"] == "ca.activated"]
+        self.assertEqual(told, [last, now, was])
 
     def test_slow_ones_stand_in_nobodys_way(self):
         release = threading.Event()

@@ -18,21 +18,26 @@
 static const struct {
     const char *ours, *theirs;
 } options[] = {
-    {"--since=", "--since"},
-    {"--public-key=", "--pub"},
-    {"--root-key=", "--root-key"},
-    {"--key=", "--key"},
-    {"--csr", NULL},
+    {"--since=", "--since"}, {"--public-key=", "--pub"}, {"--root-key=", "--root-key"},
+    {"--key=", "--key"},     {"--standby", "--standby"}, {"--csr", NULL},
 };
+
+/* Whether the argument is that option; *ret_value is what stands behind the '=' of one with a
+ * value, else NULL. */
+static bool is_option(const char *arg, size_t i, const char **ret_value)
+{
+    size_t n = strlen(options[i].ours);
+    bool value = options[i].ours[n - 1] == '=';
+    *ret_value = value ? arg + n : NULL;
+    return value ? strncmp(arg, options[i].ours, n) == 0 : strcmp(arg, options[i].ours) == 0;
+}
 
 static bool own_option(const char *arg)
 {
-    for (size_t i = 0; i < TD_NITEMS(options); i++) {
-        size_t n = strlen(options[i].ours);
-        bool value = options[i].theirs != NULL;
-        if (value ? strncmp(arg, options[i].ours, n) == 0 : strcmp(arg, options[i].ours) == 0)
+    const char *value;
+    for (size_t i = 0; i < TD_NITEMS(options); i++)
+        if (is_option(arg, i, &value))
             return true;
-    }
     return false;
 }
 
@@ -85,13 +90,11 @@ static enum td_err prepare(const struct settings *s, const char *word, struct ca
 
 static void add_options(struct call *c, int n, char *const *words)
 {
-    for (int i = 0; i < n; i++) {
-        for (size_t k = 0; k < TD_NITEMS(options); k++) {
-            size_t len = strlen(options[k].ours);
-            if (options[k].theirs && strncmp(words[i], options[k].ours, len) == 0)
-                add(c, options[k].theirs, words[i] + len);
-        }
-    }
+    const char *value;
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; k < TD_NITEMS(options); k++)
+            if (options[k].theirs && is_option(words[i], k, &value))
+                add(c, options[k].theirs, value);
 }
 
 /* The words that are not options. */
@@ -145,6 +148,7 @@ struct todo {
     int64_t longest, now;
     enum { TODO_LIVES, TODO_EXPIRED, TODO_EARLY } life;
     bool plain_key, root_key, pending;
+    struct span standby; /* its identifier */
     char rotate_by[CLOCK_TEXT_SIZE];
     bool rotate_now;
 };
@@ -180,7 +184,7 @@ static void print_live(struct store *store, struct span hex, const char *state, 
         put_day(j.live.last, day);
         printf(", the last of all ends %s", day);
     }
-    if (strcmp(state, "older") == 0 && j.live.last <= now)
+    if (strcmp(state, "retired") == 0 && j.live.last <= now)
         printf("; no device needs it: its files may be moved away");
     printf("\n");
 }
@@ -201,8 +205,10 @@ static void print_ca(struct span line, struct span what, struct store *store, st
         t->root_key = !span_eq_str(key, "absent");
         return;
     }
+    if (strcmp(state, "standby") == 0)
+        t->standby = id;
     print_live(store, id, state, t->now);
-    if (strcmp(state, "older") != 0) {
+    if (strcmp(state, "retired") != 0) {
         t->life = strcmp(state, "expired") == 0 ? TODO_EXPIRED
                   : strcmp(state, "early") == 0 ? TODO_EARLY
                                                 : TODO_LIVES;
@@ -213,15 +219,19 @@ static void print_ca(struct span line, struct span what, struct store *store, st
 
 static void print_todo(const struct todo *t)
 {
+    if (t->standby.n)
+        printf("waiting  /ca/%.*s.crt must be there on every node: then testudo ca activate\n",
+               (int)t->standby.n, (const char *)t->standby.p);
+    const char *word = t->standby.n ? "activate" : "rotate";
     if (t->life == TODO_EXPIRED)
-        printf("do now   testudo ca rotate: the issuing CA expired, nothing is issued\n");
+        printf("do now   testudo ca %s: the issuing CA expired, nothing is issued\n", word);
     else if (t->life == TODO_EARLY)
         printf("do now   nothing is issued before the issuing CA begins: is the clock right?\n");
     else if (t->rotate_now)
-        printf("do now   testudo ca rotate: from %s on certificates would outlive the issuing CA\n",
-               t->rotate_by);
+        printf("do now   testudo ca %s: from %s on certificates would outlive the issuing CA\n",
+               word, t->rotate_by);
     else if (t->rotate_by[0])
-        printf("later    testudo ca rotate before %s\n", t->rotate_by);
+        printf("later    testudo ca %s before %s\n", word, t->rotate_by);
     if (t->root_key)
         printf("consider root.key is on this machine: keep it offline, see the manual\n");
     if (t->plain_key)
@@ -306,6 +316,12 @@ static int word_rotate(const struct settings *s, int n, char *const *words)
     return run_signer(s, "rotate", NULL, NULL, n, words);
 }
 
+static int word_activate(const struct settings *s, int n, char *const *words)
+{
+    const char *id = plain_word(n, words, 0);
+    return run_signer(s, "activate", id ? "--id" : NULL, id, n, words);
+}
+
 static int word_export(const struct settings *s, int n, char *const *words)
 {
     return run_signer(s, has(n, words, "--csr") ? "csr" : "export", NULL, NULL, n, words);
@@ -332,16 +348,17 @@ static int word_audit(const struct settings *s, int n, char *const *words)
 
 static const struct {
     const char *word;
-    int plain; /* words behind it */
+    int plain, optional; /* words behind it */
     int (*run)(const struct settings *, int, char *const *);
     const char *usage;
 } table[] = {
-    {"status", 0, word_status, "status"},
-    {"rotate", 0, word_rotate, "rotate [--root-key=FILE]"},
-    {"export", 0, word_export, "export [--csr [--key=URI]]"},
-    {"import", 1, word_import, "import FILE"},
-    {"passphrase", 1, word_passphrase, "passphrase FILE"},
-    {"audit", 1, word_audit, "audit verify [--since=CHECKPOINT] [--public-key=FILE]"},
+    {"status", 0, 0, word_status, "status"},
+    {"rotate", 0, 0, word_rotate, "rotate [--standby] [--root-key=FILE]"},
+    {"activate", 0, 1, word_activate, "activate [ID]"},
+    {"export", 0, 0, word_export, "export [--csr [--key=URI]]"},
+    {"import", 1, 0, word_import, "import [--standby] FILE"},
+    {"passphrase", 1, 0, word_passphrase, "passphrase FILE"},
+    {"audit", 1, 0, word_audit, "audit verify [--since=CHECKPOINT] [--public-key=FILE]"},
 };
 
 int ca_words_run(const struct settings *s, int n, char *const *words)
@@ -351,7 +368,8 @@ int ca_words_run(const struct settings *s, int n, char *const *words)
     while (plain_word(n, words, plain))
         plain++;
     for (size_t i = 0; word && i < TD_NITEMS(table); i++)
-        if (strcmp(word, table[i].word) == 0 && plain == table[i].plain + 1)
+        if (strcmp(word, table[i].word) == 0 && plain > table[i].plain &&
+            plain <= table[i].plain + table[i].optional + 1)
             return table[i].run(s, n - 1, words + 1);
     for (size_t i = 0; i < TD_NITEMS(table); i++)
         fprintf(stderr, "testudo ca %s\n", table[i].usage);

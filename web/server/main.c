@@ -262,7 +262,8 @@ static const struct {
     {"token", token, "create NAME \"SCOPE ...\"   a further API token"},
     {"db", db, "backup FILE | restore FILE | check | migrate --to URL   look after the database"},
     {"cert", cert, "list | show | revoke | hold | release   certificates and their status"},
-    {"ca", ca, "status | rotate | export | import FILE | passphrase FILE | audit verify"},
+    {"ca", ca,
+     "status | rotate | activate [ID] | export | import FILE | passphrase FILE | audit verify"},
     {"version", version, "print the version"},
 };
 

@@ -59,11 +59,11 @@ struct server {
 };
 
 static const struct store_stmts *const stmt_sets[] = {
-    &audit_stmts,      &outbox_stmts,   &attempt_stmts,   &core_stmts,   &inventory_stmts,
-    &enroll_stmts,     &ca_stmts,       &acme_stmts,      &token_stmts,  &api_stmts,
-    &client_id_stmts,  &ca_clean_stmts, &ca_revoke_stmts, &ca_crl_stmts, &ca_policy_stmts,
-    &ca_renewal_stmts, &ca_live_stmts,  &ca_census_stmts, &sealed_stmts, &hook_stmts,
-    &hook_turn_stmts,
+    &audit_stmts,      &outbox_stmts,    &attempt_stmts,   &core_stmts,      &inventory_stmts,
+    &enroll_stmts,     &ca_stmts,        &acme_stmts,      &token_stmts,     &api_stmts,
+    &client_id_stmts,  &ca_clean_stmts,  &ca_revoke_stmts, &ca_crl_stmts,    &ca_policy_stmts,
+    &ca_renewal_stmts, &ca_live_stmts,   &ca_census_stmts, &ca_active_stmts, &sealed_stmts,
+    &hook_stmts,       &hook_turn_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -134,6 +134,7 @@ static enum td_err open_ca(struct server *s, struct errinfo *ei)
         ca_profiles_open(s->conf.ca_dir, s->store, &clock_system, &rng_system, &s->profiles, ei));
     const struct ca_conf conf = {s->store, s->signer, &clock_system, &rng_system, s->profiles};
     TD_TRY(ca_open(&conf, &s->ca, ei));
+    TD_TRY(ca_note_active(s->ca, NULL, ei)); /* rotated while no server ran */
     cert_auto *root = NULL;
     TD_TRY(cert_parse(cert_der(ca_root(s->ca)), &root, ei));
     TD_TRY(trust_new(&root, 1, &s->trust, ei));
@@ -390,40 +391,12 @@ enum td_err server_start(const struct settings *conf, struct server **ret, struc
     return TD_OK;
 }
 
-struct rotated {
-    int64_t now;
-    char id[32 + 2 * CERT_SKI_SIZE], was[2 * CERT_SKI_SIZE + 1], is[2 * CERT_SKI_SIZE + 1];
-};
-
-/* Each node finds it at its own reload: the event's id makes it one. */
-static enum td_err rotated_job(struct tx *tx, void *ctx, struct errinfo *ei)
-{
-    const struct rotated *r = ctx;
-    const struct outbox_event ev = {.type = OUTBOX_CA_ROTATED,
-                                    .at = r->now,
-                                    .id = r->id,
-                                    .txn = r->id,
-                                    .data = {{"issuer", r->is}, {"was", r->was}}};
-    return outbox_add(tx, &ev, ei);
-}
-
 static enum td_err reload_ca(struct server *s, struct errinfo *ei)
 {
-    const struct cert *old = ca_issuing(s->ca);
     TD_TRY(signer_client_reload(s->signer, ei));
     TD_TRY(ca_profiles_reload(s->profiles, ei));
     TD_TRY(ca_refresh(s->ca, ei));
-    const struct cert *active = ca_issuing(s->ca);
-    if (active == old)
-        return TD_OK;
-    struct rotated r = {.now = clock_now(&clock_system)};
-    uint8_t ski[CERT_SKI_SIZE];
-    if (cert_ski(old, ski))
-        hex_enc(SPAN_ARR(ski), r.was);
-    if (cert_ski(active, ski))
-        hex_enc(SPAN_ARR(ski), r.is);
-    snprintf(r.id, sizeof r.id, "ca-rotated-%s", r.is);
-    return store_write(s->store, rotated_job, &r, ei);
+    return ca_note_active(s->ca, NULL, ei);
 }
 
 static enum td_err reload_tls(struct server *s, struct errinfo *ei)

@@ -136,8 +136,9 @@ static struct store_stmts fixture_stmts;
 /* Another store on the same database, as a second process has it. */
 static inline struct store *fixture_store(const struct fixture *f)
 {
-    struct store_stmts sets[] = {ca_stmts,    client_id_stmts, ca_revoke_stmts, ca_crl_stmts,
-                                 audit_stmts, outbox_stmts,    ca_census_stmts, fixture_stmts};
+    struct store_stmts sets[] = {ca_stmts,        client_id_stmts, ca_revoke_stmts,
+                                 ca_crl_stmts,    audit_stmts,     outbox_stmts,
+                                 ca_census_stmts, ca_active_stmts, fixture_stmts};
     struct errinfo ei = {0};
     struct store_conf sc = {.twice = test_twice(),
                             .url = f->db,

@@ -9,6 +9,7 @@
 
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
+#include "mdm/store/audit.h"
 #include "tests/unit/engine.h"
 #include "web/server/clean.h"
 #include "web/server/server.h"
@@ -85,7 +86,10 @@ static const struct spec specs[] = {
     {"audit",
      "INSERT INTO audit (at, txn, actor, action, subject, detail) SELECT ?3, '', '', '', ?1, '' "
      "WHERE ?2 IS NOT NULL",
-     NULL, NULL, "SELECT subject FROM audit ORDER BY subject"},
+     NULL,
+     "INSERT INTO audit (at, txn, actor, action, subject, detail) SELECT ?3, '', '', "
+     "'" AUDIT_CA_ACTIVATED "', ?1, '' WHERE ?2 IS NOT NULL",
+     "SELECT subject FROM audit ORDER BY subject"},
     {"events",
      "INSERT INTO outbox (id, at, txn, type, actor, device, certificate, data) SELECT ?1, ?3, '', "
      "'', '', '', '', '{}' WHERE ?2 IS NOT NULL",
