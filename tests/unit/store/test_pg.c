@@ -358,7 +358,8 @@ static void test_frozen(void **state)
         assert_int_equal(err_http(store_read(s, t_count_fn, &n, NULL)), 503);
         assert_int_equal(err_http(store_ping(s, NULL)), 503);
     }
-    assert_true(time(NULL) - began < 120); /* attempts to connect, one at a time; not 60 deadlines */
+    assert_true(time(NULL) - began <
+                120); /* attempts to connect, one at a time; not 60 deadlines */
     atomic_store(&relay.frozen, 0);
     time_t until = time(NULL) + 60;
     while (put(s, 2, &ei) != TD_OK && time(NULL) < until)
