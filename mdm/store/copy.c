@@ -45,7 +45,7 @@ static enum td_err insert_row(void *ctx, const struct copy_table *t, const struc
                               struct errinfo *ei)
 {
     struct table_job *j = ctx;
-    return tx_exec(j->to, &t->stmts[COPY_INSERT], row, t->t->ncols, NULL, ei);
+    return tx_exec_many(j->to, &t->stmts[COPY_INSERT], row, t->t->ncols, ei);
 }
 
 static void key_swap(struct copy_key *a, struct copy_key *b)

@@ -182,6 +182,14 @@ static enum td_err begin(struct conn *c, enum txn_op op, struct errinfo *ei)
     return pg_stands(c) ? TD_OK : err_set(ei, TD_DB, "the database closed the connection");
 }
 
+/* Behind an error PostgreSQL skips everything up to a sync: what undoes it must stand behind one.
+ */
+static void settle(struct conn *c)
+{
+    if (c->unsynced && !c->dead)
+        (void)pg_round(c, NULL, NULL, "a statement before", NULL, NULL);
+}
+
 static enum td_err rollback(struct conn *c, struct errinfo *ei)
 {
     bool idle = !c->in_txn || c->sent_txn == 0 || c->dead;
@@ -189,6 +197,7 @@ static enum td_err rollback(struct conn *c, struct errinfo *ei)
     c->nqueue = 0;
     if (idle)
         return TD_OK;
+    settle(c);
     pg_defer(c, PG_CTL_ROLLBACK);
     if (c->kind == CONN_WRITE)
         return pg_round(c, NULL, NULL, "ROLLBACK", NULL, ei);
@@ -205,7 +214,7 @@ static bool save_waits(const struct conn *c)
 static bool txn_there(const struct conn *c)
 {
     return c->in_txn && !c->dead &&
-           (c->sent_txn == 0 || PQtransactionStatus(c->pg) == PQTRANS_INTRANS);
+           (c->sent_txn == 0 || c->unsynced || PQtransactionStatus(c->pg) == PQTRANS_INTRANS);
 }
 
 static enum td_err pgx_txn(struct conn *c, enum txn_op op, struct errinfo *ei)
@@ -236,6 +245,7 @@ static enum td_err pgx_txn(struct conn *c, enum txn_op op, struct errinfo *ei)
     case TXN_UNDO:
         if (save_waits(c))
             return TD_OK;
+        settle(c);
         pg_defer(c, PG_CTL_UNDO);
         return pg_round(c, NULL, NULL, "ROLLBACK TO", NULL, ei);
     case TXN_OP_MAX:
@@ -246,7 +256,7 @@ static enum td_err pgx_txn(struct conn *c, enum txn_op op, struct errinfo *ei)
 
 static enum txn_fate pgx_fate(const struct conn *c)
 {
-    if (c->fate != TXN_STANDS || c->sent_txn == 0)
+    if (c->fate != TXN_STANDS || c->sent_txn == 0 || c->unsynced)
         return c->fate;
     PGTransactionStatusType s = PQtransactionStatus(c->pg);
     return s == PQTRANS_INTRANS || s == PQTRANS_INERROR ? TXN_STANDS : TXN_LOST;
@@ -377,8 +387,9 @@ static int send_call(struct conn *c, void *ctx)
     return PQsendQueryPrepared(c->pg, name, (int)q->nargs, values, lengths, formats, 1);
 }
 
-static enum td_err call(struct conn *c, size_t i, const struct sval *args, size_t nargs,
-                        PGresult **ret, struct errinfo *ei)
+/* Whether statement i may be called so; its size in bytes. */
+static enum td_err call_check(const struct conn *c, size_t i, const struct sval *args, size_t nargs,
+                              size_t *ret_bytes, struct errinfo *ei)
 {
     const struct store_stmt *st = c->stmts[i].st;
     if (c->stmts[i].busy)
@@ -388,8 +399,28 @@ static enum td_err call(struct conn *c, size_t i, const struct sval *args, size_
     for (size_t k = 0; k < nargs; k++)
         if (args[k].s.n > INT32_MAX)
             return err_set(ei, TD_LIMIT, "%s: argument %zu is too long", st->name, k + 1);
+    *ret_bytes = 64;
+    for (size_t k = 0; k < nargs; k++)
+        *ret_bytes += 8 + args[k].s.n;
+    return TD_OK;
+}
+
+static enum td_err call(struct conn *c, size_t i, const struct sval *args, size_t nargs,
+                        PGresult **ret, struct errinfo *ei)
+{
     struct call q = {i, args, nargs};
-    return pg_round(c, send_call, &q, st->name, ret, ei);
+    size_t bytes;
+    TD_TRY(call_check(c, i, args, nargs, &bytes, ei));
+    return pg_round(c, send_call, &q, c->stmts[i].st->name, ret, ei);
+}
+
+static enum td_err pgx_exec_many(struct conn *c, size_t i, const struct sval *args, size_t nargs,
+                                 struct errinfo *ei)
+{
+    struct call q = {i, args, nargs};
+    size_t bytes;
+    TD_TRY(call_check(c, i, args, nargs, &bytes, ei));
+    return pg_send(c, send_call, &q, bytes, c->stmts[i].st->name, ei);
 }
 
 static enum td_err pgx_exec(struct conn *c, size_t i, const struct sval *args, size_t nargs,
@@ -554,6 +585,7 @@ const struct engine_ops store_pg = {
     .prepare = pgx_prepare,
     .exec = pgx_exec,
     .query = pgx_query,
+    .exec_many = pgx_exec_many,
     .next = pgx_next,
     .end = pgx_end,
     .end_all = pgx_end_all,

@@ -8,8 +8,9 @@
 #include "mdm/base/metrics.h"
 #include "mdm/store/pg_int.h"
 
-#define CONNECT_S "3"       /* for each host of the url */
-#define SCRIPT_MS 800000    /* migrations */
+#define CONNECT_S "3"    /* for each host of the url */
+#define SCRIPT_MS 800000 /* migrations */
+#define SEND_BYTES 65536
 #define FRESH_MS 200        /* since its last round nobody asks a connection whether it stands */
 #define BACKOFF_FIRST_MS 50 /* doubled for each failed attempt in a row */
 #define BACKOFF_MAX_MS 2000
@@ -223,6 +224,8 @@ enum td_err pg_round(struct conn *c, pg_send_fn send, void *ctx, const char *wha
               PQpipelineSync(c->pg) == 1 && flush_all(c, mono_ms() + c->engine->answer_ms) &&
               read_to_sync(c, &bad, &last);
     c->sent_txn++;
+    c->unsent = 0;
+    c->unsynced = false;
     c->used_ms = mono_ms();
     enum td_err e = TD_OK;
     if (bad)
@@ -238,6 +241,22 @@ enum td_err pg_round(struct conn *c, pg_send_fn send, void *ctx, const char *wha
     }
     PQclear(last);
     return e;
+}
+
+enum td_err pg_send(struct conn *c, pg_send_fn send, void *ctx, size_t bytes, const char *what,
+                    struct errinfo *ei)
+{
+    if (c->dead)
+        return err_set(ei, TD_DB, "%s: the connection to the database is lost", what);
+    bool ok = drain(c) && send_queue(c) && send(c, ctx) == 1;
+    c->sent_txn++;
+    c->unsynced = true;
+    c->unsent += bytes;
+    if (ok && c->unsent >= SEND_BYTES) {
+        ok = flush_all(c, mono_ms() + c->engine->answer_ms);
+        c->unsent = 0;
+    }
+    return ok ? TD_OK : broken(c, what, ei);
 }
 
 /* Whether the database left a question unanswered since the connection was made. */

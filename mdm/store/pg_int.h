@@ -79,6 +79,8 @@ struct conn {
     int64_t used_ms;   /* of the last round */
     enum pg_ctl queue[PG_QUEUE_MAX];
     unsigned nqueue; /* commands that go with the next round */
+    size_t unsent;   /* bytes that libpq may hold */
+    bool unsynced;   /* statements were sent and no sync behind them */
     unsigned unread; /* syncs sent whose answers nobody waited for */
     char writer[UUID_SIZE];
     int64_t batch; /* the number of its newest transaction, see store_commits */
@@ -104,6 +106,11 @@ void pg_defer(struct conn *c, enum pg_ctl ctl);
 typedef int (*pg_send_fn)(struct conn *c, void *ctx);
 enum td_err pg_round(struct conn *c, pg_send_fn send, void *ctx, const char *what, PGresult **ret,
                      struct errinfo *ei);
+
+/* The commands deferred and what `send` sends, without a sync: whatever comes of it shows in the
+ * next round. `bytes` is its size; what piles up is sent off now and then. */
+enum td_err pg_send(struct conn *c, pg_send_fn send, void *ctx, size_t bytes, const char *what,
+                    struct errinfo *ei);
 
 /* The commands deferred, with nobody waiting for the answer. */
 void pg_send_away(struct conn *c);

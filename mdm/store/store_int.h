@@ -84,6 +84,9 @@ struct engine_ops {
                         int64_t *ret_changes, struct errinfo *ei);
     enum td_err (*query)(struct conn *c, size_t i, const struct sval *args, size_t nargs,
                          void **ret, struct errinfo *ei);
+    /* See tx_exec_many; NULL where exec waits for nobody. */
+    enum td_err (*exec_many)(struct conn *c, size_t i, const struct sval *args, size_t nargs,
+                             struct errinfo *ei);
     /* TD_NOTFOUND behind the last row. The caller ends the cursor in any case. */
     enum td_err (*next)(void *cursor, struct errinfo *ei);
     void (*end)(void *cursor);
@@ -158,6 +161,11 @@ struct tx {
 /* Runs fn and ends the cursors it left open. Turns TD_OK into TD_INTERNAL when a statement failed
  * or was misused. The transaction around it is the caller's. */
 enum td_err tx_run(struct tx *tx, store_fn fn, void *ctx, struct errinfo *ei);
+
+/* As tx_exec, for many of a kind: the answer may come later, and an error with a later statement or
+ * the commit. The arguments are copied. */
+enum td_err tx_exec_many(struct tx *tx, const struct store_stmt *st, const struct sval *args,
+                         size_t nargs, struct errinfo *ei);
 
 /* --- migrations ------------------------------------------------------------------------------ */
 

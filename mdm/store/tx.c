@@ -54,6 +54,19 @@ enum td_err tx_exec(struct tx *tx, const struct store_stmt *st, const struct sva
     return TD_OK;
 }
 
+enum td_err tx_exec_many(struct tx *tx, const struct store_stmt *st, const struct sval *args,
+                         size_t nargs, struct errinfo *ei)
+{
+    size_t i = STMT_NONE;
+    if (!tx->ops->exec_many)
+        return tx_exec(tx, st, args, nargs, NULL, ei);
+    TD_TRY(ready(tx, st, args, nargs, false, &i, ei));
+    enum td_err e = tx->ops->exec_many(tx->conn, i, args, nargs, ei);
+    if (e != TD_OK)
+        tx->failed = st;
+    return e;
+}
+
 enum td_err tx_query(struct tx *tx, const struct store_stmt *st, const struct sval *args,
                      size_t nargs, struct cur *ret, struct errinfo *ei)
 {

@@ -373,6 +373,41 @@ static enum td_err upsert(struct tx *tx, void *ctx, struct errinfo *ei)
     return tx_exec(tx, &t_stmts[T_UPSERT], SV_LIST(SV_INT(1)), ctx, ei);
 }
 
+#define MANY 3000
+
+struct many {
+    int64_t again; /* this row comes twice */
+    bool gives_up; /* the job fails behind it by itself */
+};
+
+static enum td_err many(struct tx *tx, void *ctx, struct errinfo *ei)
+{
+    const struct many *m = ctx;
+    static const uint8_t filler[500];
+    for (int64_t k = 0; k < MANY; k++)
+        for (int n = 0; n < 1 + (k == m->again); n++)
+            TD_TRY(tx_exec_many(tx, &t_stmts[T_INS],
+                                SV_LIST(SV_INT(k), SV_TEXT("x"), SV_BLOB(span_of(filler, 500))),
+                                ei));
+    return m->gives_up ? err_set(ei, TD_EXISTS, "no") : TD_OK;
+}
+
+/* Many rows without an answer for each: all of them, or, whenever an error shows, none. */
+static void test_many(void **state)
+{
+    (void)state;
+    for (int64_t at = 0; at < MANY; at += MANY / 3) {
+        for (int up = 0; up < 2; up++) {
+            struct many bad = {at, up};
+            assert_int_equal(store_write(store, many, &bad, NULL), TD_EXISTS);
+            assert_int_equal(t_count(store), 0);
+        }
+    }
+    struct many good = {-1, false};
+    assert_int_equal(store_write(store, many, &good, NULL), TD_OK);
+    assert_int_equal(t_count(store), MANY);
+}
+
 static void test_changes(void **state)
 {
     (void)state;
@@ -471,6 +506,7 @@ int main(void)
         T(test_cursor_left_open),
         T(test_returning),
         T(test_changes),
+        T(test_many),
         T(test_snapshot),
         T(test_bad_url),
         T(test_bad_statements),
