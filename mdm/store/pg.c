@@ -13,6 +13,7 @@
 #define ANSWER_MS 10000
 #define SERVER_MIN 150000
 #define NAME_SIZE 16
+#define USE_LOCK "(1414022722, 100)" /* behind those of store_lead */
 #define SQL_MAX ((size_t)64 * 1024)
 #define SCRIPT_MAX ((size_t)1 << 20)
 
@@ -44,6 +45,7 @@ static enum td_err pgx_open(const struct store_conf *conf, const char *where, si
     e->url = copy;
     e->nstmts = nstmts;
     e->sync_full = conf->sync_full;
+    e->use = conf->use;
     e->answer_ms = conf->answer_ms ? conf->answer_ms : ANSWER_MS;
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->lead_lock, NULL);
@@ -53,6 +55,10 @@ static enum td_err pgx_open(const struct store_conf *conf, const char *where, si
 
 static void pgx_close(struct engine *e)
 {
+    int64_t n;
+    if (e->guard) /* gone before anybody looks again: the end of a session takes its time */
+        (void)pg_int(e->guard, "SELECT pg_advisory_unlock" USE_LOCK "::int", &n, NULL);
+    pg_disconnect(e->guard);
     pg_disconnect(e->lead);
     pthread_mutex_destroy(&e->lock);
     pthread_mutex_destroy(&e->lead_lock);
@@ -85,12 +91,57 @@ static enum td_err check_ours(struct conn *c, struct errinfo *ei)
     return TD_OK;
 }
 
+/* Sessions of a server that was stopped a moment ago are waited for. */
+static enum td_err alone(struct conn *c, struct errinfo *ei)
+{
+    int64_t got = 0, n = 0;
+    for (int i = 0; i < 30; i++) {
+        TD_TRY(pg_int(c, "SELECT pg_try_advisory_lock" USE_LOCK "::int", &got, ei));
+        if (got)
+            return TD_OK;
+        TD_TRY(pg_int(c, "SELECT 1 FROM pg_sleep(0.1)", &got, ei));
+    }
+    TD_TRY(pg_int(c,
+                  "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) "
+                  "= " USE_LOCK " AND database = (SELECT oid FROM pg_database WHERE datname = "
+                  "current_database())",
+                  &n, ei));
+    return err_set(ei, TD_STATE,
+                   "testudo serves this database (%lld connections): stop every node of it",
+                   (long long)n);
+}
+
+static enum td_err guard_take(struct engine *e, struct errinfo *ei)
+{
+    struct conn *c = NULL;
+    TD_TRY(pg_connect(e, CONN_CHECK, &c, ei));
+    enum td_err err = alone(c, ei);
+    if (err == TD_OK)
+        e->guard = c;
+    else
+        pg_disconnect(c);
+    return err;
+}
+
+/* What the use of the engine asks of a new connection: each of a server shares the lock while it
+ * lives. */
+static enum td_err use_lock(struct conn *c, struct errinfo *ei)
+{
+    int64_t got = 0;
+    if (c->kind == CONN_CHECK || c->engine->use == STORE_ALONE || c->engine->use == STORE_NOLOCK)
+        return TD_OK;
+    TD_TRY(pg_int(c, "SELECT pg_try_advisory_lock_shared" USE_LOCK "::int", &got, ei));
+    return got ? TD_OK : err_set(ei, TD_DB, "the database is being copied or restored");
+}
+
 static enum td_err pgx_conn_open(struct engine *e, enum conn_kind kind, struct conn **ret,
                                  struct errinfo *ei)
 {
     struct conn *c = NULL;
+    if (e->use == STORE_ALONE && !e->guard)
+        TD_TRY(guard_take(e, ei));
     TD_TRY(pg_connect(e, kind, &c, ei));
-    enum td_err err = kind == CONN_CHECK ? check_ours(c, ei) : TD_OK;
+    enum td_err err = kind == CONN_CHECK ? check_ours(c, ei) : use_lock(c, ei);
     if (err != TD_OK) {
         pg_disconnect(c);
         return err;

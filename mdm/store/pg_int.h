@@ -45,6 +45,8 @@ struct engine {
     size_t nstmts;
     bool sync_full;
     int64_t answer_ms; /* most wait for an answer */
+    enum store_use use;
+    struct conn *guard; /* holds the lock of STORE_ALONE; NULL until the first connection */
 
     pthread_mutex_t lock; /* of what follows: when the next attempt to connect may be made */
     int64_t next_ms;

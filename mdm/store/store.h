@@ -32,11 +32,11 @@ struct store_stmts {
     size_t n;
 };
 
-/* Who else may have the database open. Only an engine whose database is a file asks; it keeps its
- * locks in PATH.lock. */
+/* Who else may have the database open. SQLite keeps its locks in PATH.lock; on PostgreSQL advisory
+ * locks of the connections tell those who want to be alone from all others. */
 enum store_use {
     STORE_SHARED, /* anybody, but not one that wants to be alone */
-    STORE_SERVE,  /* one server at a time */
+    STORE_SERVE,  /* one server at a time, where the database is a file */
     STORE_ALONE,  /* nobody else: the file is about to be replaced or must stand still */
     STORE_NOLOCK  /* no lock and no file for it: reads alone, or a file nobody else knows */
 };

@@ -311,6 +311,14 @@ class Db(unittest.TestCase):
             self.assertEqual(self.server.fleet(1, None, "--prefix", "DBP")["enrolled"], 1)
             # a backup of a database that is served
             db(self.server, "backup", self.path("served-pg.db"))
+            # a move needs it to stand still, unless it is a rehearsal
+            back = f"sqlite:{self.path('back.db')}"
+            done = self.migrate(back, check=False)
+            self.assertEqual(done.returncode, CANNOT)
+            self.assertIn("stop every node", done.stderr)
+            self.assertFalse(os.path.exists(self.path("back.db")))
+            self.assertTrue(self.server.ready())
+            self.assertIn("every table is the same", self.migrate(back, "--snapshot").stdout)
         finally:
             self.server.stop()
             with open(self.server.ini, "w", encoding="utf-8") as f:

@@ -293,6 +293,45 @@ static void test_snapshot_while_serving(void **state)
     store_close(s);
 }
 
+static bool nobody_opens(void *ctx, const struct store_step *step)
+{
+    struct store_conf conf = pair.from.conf;
+    struct store *s = NULL;
+    struct errinfo ei = {0};
+    conf.use = STORE_SHARED;
+    if (step->phase != STORE_COPIED)
+        return true;
+    if (store_open_with(&conf, pair.from.list, pair.from.n, &s, &ei) == TD_OK ||
+        !strstr(ei.msg, "being copied"))
+        fail_msg("%s", ei.msg);
+    ++*(int *)ctx;
+    return true;
+}
+
+/* A copy that wants the source for itself does not begin while a server has it open, and none opens
+ * it before the copy ends. So with the target. */
+static void test_alone(void **state)
+{
+    (void)state;
+    int tried = 0;
+    const struct store_progress p = {nobody_opens, &tried};
+    struct errinfo ei;
+    struct store *s = source(10);
+    pair.from.conf.use = pair.to.conf.use = STORE_ALONE;
+    expect(TD_STATE, from_pg ? "testudo serves" : "in use");
+    store_close(s);
+    pair.to.conf.use = STORE_SHARED;
+    assert_int_equal(store_open_with(&pair.to.conf, pair.to.list, pair.to.n, &s, &ei), TD_OK);
+    pair.to.conf.use = STORE_ALONE;
+    expect(TD_STATE, to_pg ? "testudo serves" : "in use");
+    store_close(s);
+    if (copy(&p, &ei) != TD_OK)
+        fail_msg("%s", ei.msg);
+    assert_true(tried > 0);
+    pair.from.conf.use = pair.to.conf.use = STORE_SHARED;
+    assert_int_equal(target_count(), 10);
+}
+
 /* --- interrupted -------------------------------------------------------------------------------
  */
 
@@ -710,6 +749,7 @@ int main(void)
         T(test_killed),
         T(test_source_changed_between_runs),
         T(test_altered_copy),
+        T(test_alone),
         T(test_target_with_data),
         T(test_target_empty_but_there),
         T(test_target_older_and_empty),
