@@ -24,12 +24,14 @@ struct check_finding {
 struct check_conf {
     unsigned most; /* findings of one rule that are reported */
     void (*fn)(void *ctx, const struct check_finding *f);
+    void (*note)(void *ctx, const char *what); /* what could not be looked at, and why */
     void *ctx;
 };
 
-/* Runs every rule in one snapshot; a server may be at work. *ret_rules and *ret_findings count what
- * was looked at and reported. TD_NOTFOUND when there is no database; TD_STATE when it is not ours,
- * an unfinished copy, or of another schema version than this program's. */
+/* Runs every rule in one snapshot, and then looks into each index; a server may be at work.
+ * *ret_rules and *ret_findings count what was looked at and reported. TD_NOTFOUND when there is no
+ * database; TD_STATE when it is not ours, an unfinished copy, or of another schema version than
+ * this program's. */
 TD_NODISCARD enum td_err store_check(const struct store_conf *conf, const struct check_conf *check,
                                      size_t *ret_rules, size_t *ret_findings, struct errinfo *ei);
 

@@ -26,6 +26,29 @@ static const struct store_stmt checks[] = {
      "", "t"},
 };
 
+#define INDEX_NAME "quote_ident(CAST(c.relname AS TEXT))"
+#define BT_CHECK "to_regprocedure('bt_index_check(regclass, boolean)')"
+
+/* amcheck reads every index, and for each row of the table whether it is in there. */
+static const struct store_stmt deep[DEEP_MAX] = {
+    [DEEP_CANNOT] = {"pg.index_cannot",
+                     "SELECT CASE WHEN " BT_CHECK " IS NULL THEN 'PostgreSQL''s extension amcheck"
+                     " is not in this database (CREATE EXTENSION amcheck)'"
+                     " WHEN has_function_privilege(" BT_CHECK ", 'EXECUTE') THEN ''"
+                     " ELSE 'this role may not call amcheck (GRANT EXECUTE ON FUNCTION"
+                     " bt_index_check(regclass, boolean) TO ' || quote_ident(CAST(current_user AS"
+                     " TEXT)) || ')' END",
+                     "", "t"},
+    [DEEP_NEXT] = {"pg.index_next",
+                   "SELECT " INDEX_NAME " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+                   " JOIN pg_am a ON a.oid = c.relam WHERE c.relnamespace = " OURS
+                   " AND a.amname = 'btree' AND i.indisvalid AND " INDEX_NAME
+                   " COLLATE \"C\" > ?1 ORDER BY " INDEX_NAME " COLLATE \"C\" LIMIT 1",
+                   "t", "t"},
+    [DEEP_LOOK] = {"pg.index_look", "SELECT CAST(bt_index_check(to_regclass(?1), true) AS TEXT)",
+                   "t", "T"},
+};
+
 const struct engine_admin pg_admin = {
     .columns =
         {"pg.columns",
@@ -51,4 +74,5 @@ const struct engine_admin pg_admin = {
     /* the other side of a copy may keep this one waiting */
     .patient = "SET LOCAL idle_in_transaction_session_timeout = 0",
     .checks = {checks, TD_NITEMS(checks)},
+    .deep = {deep, TD_NITEMS(deep)},
 };

@@ -50,6 +50,16 @@ struct engine_admin {
     const char *patient;
     /* What the engine itself finds wrong: no parameters, a line of text for each finding. */
     struct store_stmts checks;
+    /* What it finds by failing, DEEP_MAX statements or none where `checks` have all of it. */
+    struct store_stmts deep;
+};
+
+/* Each damaged index fails its statement, so each stands in a transaction of its own. */
+enum {
+    DEEP_CANNOT, /* -> why it cannot be done, "" when it can */
+    DEEP_NEXT,   /* index -> the one behind it */
+    DEEP_LOOK,   /* index -> nothing of interest */
+    DEEP_MAX
 };
 
 struct engine_ops {

@@ -12,7 +12,7 @@ static enum td_err open_with(struct tool *t, const struct store_conf *conf, enum
         return TD_INVAL;
     const struct engine_admin *admin = t->ops->admin;
     const struct store_stmts all[] = {
-        {&admin->columns, 1}, {&admin->seq_get, 1}, admin->checks, set};
+        {&admin->columns, 1}, {&admin->seq_get, 1}, admin->checks, admin->deep, set};
     TD_TRY(stmt_table_init(&t->stmts, all, TD_NITEMS(all), ei));
     struct store_conf patient = *conf;
     patient.answer_ms = ANSWER_MS;
