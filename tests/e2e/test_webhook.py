@@ -1,4 +1,6 @@
 """Webhooks with a real receiver: what leaves with the commit arrives, in order, signed, once."""
+import calendar
+import itertools
 import os
 import re
 import signal
@@ -282,7 +284,7 @@ class Webhooks(unittest.TestCase):
         first = self.api("POST", f"/webhooks/{hook['id']}/test")
         self.assertEqual(first.status, 202)
         wait_for("the ping", lambda: len(receiver.got) == 1)
-        new = self.api("POST", f"/webhooks/{hook['id']}/secret")
+        new = self.api("POST", f"/webhooks/{hook['id']}/secret", {"overlap": 0})
         self.assertEqual((new.status, new.headers["Cache-Control"]), (200, "no-store"))
         self.assertRegex(new.json["secret"], f"^{SECRET}$")
         self.assertNotEqual(new.json["secret"], hook["secret"])
@@ -299,6 +301,53 @@ class Webhooks(unittest.TestCase):
             self.assertNotIn(hook["secret"].encode(), bytes(row[0]))
         with open(self.server.log_path, encoding="utf-8", errors="replace") as f:
             self.assertNotIn("whsec_", f.read())
+
+    def test_overlap(self):
+        """For some time each delivery is signed with the old secret too; then it is gone."""
+        receiver = self.receiver()
+        hook = self.hook(receiver.url, ["device.added"])
+        path = f"/webhooks/{hook['id']}/secret"
+        self.assertIsNone(self.view(hook)["previous_secret_until"])
+        before = time.time()
+        new = self.api("POST", path).json  # as configured: a day
+
+        def end(view):
+            return calendar.timegm(time.strptime(view["previous_secret_until"], "%Y-%m-%dT%H:%M:%SZ"))
+
+        until = end(new)
+        self.assertTrue(before + 86398 < until < time.time() + 86402, until - before)
+        self.assertEqual(self.view(hook)["previous_secret_until"], new["previous_secret_until"])
+        listed = {h["id"]: h for h in self.api("GET", "/webhooks").json["webhooks"]}
+        self.assertEqual(listed[hook["id"]]["previous_secret_until"], new["previous_secret_until"])
+        self.put("OVERLAP1")
+        wait_for("the first", lambda: len(receiver.got) == 1)
+        third = self.api("POST", path, {"overlap": 2}).json
+        names = itertools.count(2)
+        wait_for("the end of the old one", lambda: (
+            self.put(f"OVERLAP{next(names)}"), not verified(receiver.got[-1], new["secret"]))[1])
+        for i, g in enumerate(list(receiver.got)):
+            late = int(header(g, "webhook-timestamp")) >= end(third)
+            secrets = (new, hook) if i == 0 else (third, ) if late else (third, new)
+            self.assertEqual(len(header(g, "webhook-signature").split(" ")), len(secrets))
+            self.assertTrue(all(verified(g, s["secret"]) for s in secrets), (i, late))
+        for g in receiver.got[:1], receiver.got[-1:]:
+            self.assertEqual(verified_by_node(g, new["secret"] if g[0] is receiver.got[0] else
+                                              third["secret"]), ["good"])
+        row = "SELECT length(secret) FROM webhooks WHERE id = ?"
+        wait_for("it is gone from the database", lambda: (
+            self.server.database().execute(row, (hook["id"],)).fetchone()[0] == 69))
+        self.assertIsNone(self.view(hook)["previous_secret_until"])
+        told = [a["detail"] for a in self.api("GET", "/audit").json["audit"]
+                if a["action"] == "webhook.secret" and a["subject"] == hook["id"]]
+        self.assertEqual(told[-1], f"the old one until {new['previous_secret_until']}")
+        for bad in ({"overlap": -1}, {"overlap": 2592001}, {"overlap": "1d"}, {"other": 1}):
+            self.assertEqual(self.api("POST", path, bad).status, 400, bad)
+        self.assertEqual(self.api("POST", "/webhooks/nobody/secret").status, 404)
+        for value, good in ("0", True), ("30d", True), ("31d", False), ("-1", False), ("", False):
+            done = run(program("testudo"), "config", "check", f"--config={self.server.ini}",
+                       f"--webhook-secret_overlap={value}", check=False)
+            self.assertEqual((done.returncode == 0, "secret_overlap" in done.stderr),
+                             (good, not good), (value, done.stderr))
 
     def test_changes(self):
         hook = self.hook("https://localhost:1/", ["device.left", "device.added"], enabled=False)

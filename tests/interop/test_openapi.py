@@ -177,6 +177,7 @@ class Description(unittest.TestCase):
         call(200, "listWebhooks")
         call(200, "getWebhook", hook["id"])
         call(200, "renewWebhookSecret", hook["id"])
+        call(200, "renewWebhookSecret", hook["id"], body={"overlap": 60})
         call(202, "testWebhook", hook["id"])
         wait_for("a failed delivery", lambda: self.s.api(
             "GET", f"/api/v1/webhooks/{hook['id']}").json["failing_since"])

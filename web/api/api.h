@@ -21,6 +21,7 @@ struct api {
     const char *public_url;
     struct enroll *enroll;
     const struct attest_roots *roots;
+    int64_t secret_overlap; /* of a webhook's old and new secret, seconds */
 };
 
 extern const struct store_stmts api_stmts; /* api_sql.h names them */

@@ -86,6 +86,7 @@ enum td_err api_list_answer(const struct req *req, struct resp *resp, const stru
     const struct api *api = req->ctx;
     struct list_job j = {.l = l, .a = req->arena};
     TD_TRY(api_page_get(req, &j.page, ei));
+    j.page.api = api;
     TD_TRY(store_read(api->store, list_tx, &j, ei));
     const uint8_t *row = j.rows;
     const char *last = "";

@@ -12,6 +12,7 @@
 struct api_page {
     size_t limit;
     const char *after;
+    const struct api *api; /* in a list's `read` */
 };
 TD_NODISCARD enum td_err api_page_get(const struct req *r, struct api_page *ret,
                                       struct errinfo *ei);

@@ -3,11 +3,12 @@
 #include "web/api/api_util.h"
 #include "web/hook/hooks.h"
 #include "web/hook/post.h"
+#include "web/hook/secrets.h"
 
 struct job {
     struct hook h;
     struct hook_cause cause;
-    int64_t if_match;
+    int64_t if_match, overlap;
     uint8_t secret[HOOK_SECRET];
     struct span sealed;
     char id[RNG_ID_SIZE], txn[RNG_ID_SIZE], event[RNG_ID_SIZE];
@@ -59,6 +60,7 @@ static void write_hook(struct json_w *w, const struct hook *h)
     json_kv_str(w, "created_by", h->created_by);
     json_kv_time(w, "created_at", h->created_at);
     json_kv_time(w, "updated_at", h->updated_at);
+    json_kv_time(w, "previous_secret_until", h->previous_until);
     json_kv_int(w, "queue", h->queue);
     json_kv_time(w, "oldest_at", h->oldest_at);
     json_kv_int(w, "delivered", h->delivered);
@@ -133,8 +135,9 @@ static enum td_err read_body(const struct req *req, struct hook *h, struct errin
 
 static enum td_err new_secret(const struct api *api, struct job *j, struct errinfo *ei)
 {
+    const struct span none = {NULL, 0};
     rng_fill(api->rng, j->secret, sizeof j->secret);
-    return hook_seal(api->seal, j->h.id, j->secret, api->rng, j->a, &j->sealed, ei);
+    return hook_seal(api->seal, j->h.id, j->secret, none, 0, api->rng, j->a, &j->sealed, ei);
 }
 
 /* --- handlers -------------------------------------------------------------------------------- */
@@ -143,6 +146,13 @@ static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
 {
     struct job *j = ctx;
     return hook_get(tx, j->h.id, j->a, &j->h, ei);
+}
+
+static enum td_err get(const struct api *api, struct job *j, struct errinfo *ei)
+{
+    TD_TRY(store_read(api->store, get_tx, j, ei));
+    j->h.previous_until = hook_previous_until(api->seal, &j->h);
+    return TD_OK;
 }
 
 static enum td_err add_tx(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -160,7 +170,7 @@ API_HANDLER(webhook_add)
     rng_id(api->rng, j.id);
     TD_TRY(new_secret(api, &j, ei));
     TD_TRY(store_write(api->store, add_tx, &j, ei));
-    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(get(api, &j, ei));
     return answer(resp, &j, true, 201);
 }
 
@@ -178,7 +188,7 @@ API_HANDLER(webhook_put)
     TD_TRY(api_if_match(req, &j.if_match, ei));
     TD_TRY(read_body(req, &j.h, ei));
     TD_TRY(store_write(api->store, put_tx, &j, ei));
-    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(get(api, &j, ei));
     return answer(resp, &j, false, 200);
 }
 
@@ -187,24 +197,34 @@ API_HANDLER(webhook_get)
     const struct api *api = req->ctx;
     job_auto j = {0};
     TD_TRY(begin(req, &j));
-    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(get(api, &j, ei));
     return answer(resp, &j, false, 200);
 }
 
-static enum td_err secret_tx(struct tx *tx, void *ctx, struct errinfo *ei)
+/* Without a body the overlap is the configured one. */
+static enum td_err read_overlap(const struct req *req, int64_t *overlap, struct errinfo *ei)
 {
-    const struct job *j = ctx;
-    return hook_set_secret(tx, j->h.id, j->sealed, &j->cause, ei);
+    static const char *const members[] = {"overlap", NULL};
+    struct json *body;
+    if (req->body.n == 0)
+        return TD_OK;
+    TD_TRY(api_body(req, members, &body, ei));
+    enum td_err e = json_get_int(body, "overlap", overlap);
+    if (e != TD_NOTFOUND && (e != TD_OK || *overlap < 0 || *overlap > HOOK_OVERLAP_MAX))
+        return err_set(ei, TD_INVAL, "overlap must be 0 to %lld seconds",
+                       (long long)HOOK_OVERLAP_MAX);
+    return TD_OK;
 }
 
 API_HANDLER(webhook_secret)
 {
     const struct api *api = req->ctx;
-    job_auto j = {0};
+    job_auto j = {.overlap = api->secret_overlap};
     TD_TRY(begin(req, &j));
-    TD_TRY(new_secret(api, &j, ei));
-    TD_TRY(store_write(api->store, secret_tx, &j, ei));
-    TD_TRY(store_read(api->store, get_tx, &j, ei));
+    TD_TRY(read_overlap(req, &j.overlap, ei));
+    rng_fill(api->rng, j.secret, sizeof j.secret);
+    TD_TRY(hook_rotate(api->store, api->seal, api->rng, j.h.id, j.secret, j.overlap, &j.cause, ei));
+    TD_TRY(get(api, &j, ei));
     return answer(resp, &j, true, 200);
 }
 
@@ -250,6 +270,8 @@ static enum td_err read_page(struct tx *tx, const struct api_page *page, struct 
 {
     struct hook *list = NULL;
     TD_TRY(hook_list(tx, page->after, page->limit, a, &list, ret_n, ei));
+    for (size_t i = 0; i < *ret_n; i++)
+        list[i].previous_until = hook_previous_until(page->api->seal, &list[i]);
     *ret_rows = list;
     return TD_OK;
 }

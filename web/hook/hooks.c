@@ -1,10 +1,11 @@
 #include "web/hook/hooks.h"
 
+#include <stdio.h>
+
+#include "mdm/base/clock.h"
 #include "mdm/base/str.h"
 #include "mdm/store/audit.h"
 #include "web/hook/turn.h"
-
-#define PURPOSE "webhook"
 
 enum {
     COUNT,
@@ -12,6 +13,8 @@ enum {
     ADD_STATE,
     PUT,
     SECRET,
+    SEALED,
+    SEALED_TWO,
     DROP,
     DROP_STATE,
     WANT,
@@ -28,11 +31,16 @@ enum {
     STMT_MAX
 };
 
+/* The length of one secret sealed: a longer value has two. */
+#define ONE (HOOK_SECRET + SEAL_OVERHEAD)
+_Static_assert(ONE == 69, "the statements have the number");
+
 #define COLUMNS                                                                                    \
     "SELECT w.id, w.name, w.url, w.types, w.enabled, w.rev, w.created_by, w.created_at, "          \
     "w.updated_at, s.next_at, s.failing_since, s.last_success_at, s.last_error_at, s.last_error, " \
-    "s.delivered, s.dropped FROM webhooks w JOIN webhook_states s ON s.id = w.id WHERE "
-#define COLUMN_TYPES "ttttiitiiiiiitii"
+    "s.delivered, s.dropped, CASE WHEN length(w.secret) > 69 THEN w.secret END FROM webhooks w "   \
+    "JOIN webhook_states s ON s.id = w.id WHERE "
+#define COLUMN_TYPES "ttttiitiiiiiitiiB"
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [COUNT] = {"hook.count", "SELECT COUNT(*) FROM webhooks", "", "i"},
@@ -50,8 +58,14 @@ static const struct store_stmt stmts[STMT_MAX] = {
              "updated_at = ?6 WHERE id = ?1 AND (?7 < 0 OR rev = ?7)",
              "ttttiii", ""},
     [SECRET] = {"hook.secret",
-                "UPDATE webhooks SET secret = ?2, rev = rev + 1, updated_at = ?3 WHERE id = ?1",
-                "tbi", ""},
+                "UPDATE webhooks SET secret = ?2, rev = rev + 1, updated_at = ?3 WHERE id = ?1 AND "
+                "secret = ?4",
+                "tbib", ""},
+    [SEALED] = {"hook.sealed", "SELECT secret FROM webhooks WHERE id = ?1", "t", "b"},
+    [SEALED_TWO] = {"hook.sealed_two",
+                    "SELECT id, secret FROM webhooks WHERE length(secret) > 69 ORDER BY id LIMIT "
+                    "?1",
+                    "i", "tb"},
     [DROP] = {"hook.delete", "DELETE FROM webhooks WHERE id = ?1", "t", ""},
     [DROP_STATE] = {"hook.delete_state", "DELETE FROM webhook_states WHERE id = ?1", "t", ""},
     [WANT] = {"hook.want",
@@ -84,22 +98,7 @@ static const struct store_stmt stmts[STMT_MAX] = {
 
 const struct store_stmts hook_stmts = {stmts, STMT_MAX};
 
-const struct sealed_column hook_column = {PURPOSE, 0, &stmts[PAGE], &stmts[SEAL]};
-
-enum td_err hook_seal(const struct seal *seal, const char *id,
-                      const uint8_t secret[static HOOK_SECRET], struct rng *rng, struct arena *a,
-                      struct span *ret, struct errinfo *ei)
-{
-    const struct seal_place at = {PURPOSE, span_str(id)};
-    return seal_wrap(seal, &at, span_of(secret, HOOK_SECRET), rng, a, ret, ei);
-}
-
-enum td_err hook_unseal(const struct seal *seal, const char *id, struct span sealed,
-                        struct secret *ret, struct errinfo *ei)
-{
-    const struct seal_place at = {PURPOSE, span_str(id)};
-    return seal_open(seal, &at, sealed, ret, ei);
-}
+const struct sealed_column hook_column = {HOOK_PURPOSE, 0, &stmts[PAGE], &stmts[SEAL]};
 
 enum td_err hook_type_check(struct span name, struct errinfo *ei)
 {
@@ -199,16 +198,61 @@ enum td_err hook_put(struct tx *tx, const struct hook *h, int64_t if_match,
     return record(tx, c, "webhook.update", h->id, h->url, ei);
 }
 
-enum td_err hook_set_secret(struct tx *tx, const char *id, struct span sealed,
-                            const struct hook_cause *c, struct errinfo *ei)
+enum td_err hook_sealed(struct tx *tx, const char *id, struct arena *a, struct span *ret,
+                        struct errinfo *ei)
+{
+    struct cur c;
+    enum td_err e = tx_row(tx, &stmts[SEALED], SV_LIST(SV_TEXT(id)), &c, ei);
+    if (e != TD_OK)
+        return e == TD_NOTFOUND ? not_found(ei) : e;
+    *ret = cur_span_dup(&c, 0, a);
+    cur_end(&c);
+    return ret->p ? TD_OK : err_set(ei, TD_NOMEM, "no memory for a secret");
+}
+
+enum td_err hook_set_secret(struct tx *tx, const char *id, struct span was, struct span sealed,
+                            int64_t until, const struct hook_cause *c, struct errinfo *ei)
 {
     int64_t changes = 0;
-    TD_TRY(tx_exec(tx, &stmts[SECRET], SV_LIST(SV_TEXT(id), SV_BLOB(sealed), SV_INT(c->now)),
-                   &changes, ei));
+    char detail[CLOCK_TEXT_SIZE + 32] = "", at[CLOCK_TEXT_SIZE];
+    TD_TRY(tx_exec(tx, &stmts[SECRET],
+                   SV_LIST(SV_TEXT(id), SV_BLOB(sealed), SV_INT(c->now), SV_BLOB(was)), &changes,
+                   ei));
     if (changes != 1)
-        return not_found(ei);
+        return err_reason(ei, TD_CONFLICT, "rev-mismatch", "the secret changed meanwhile");
     TD_TRY(tx_exec(tx, &stmts[RESET], SV_LIST(SV_TEXT(id)), NULL, ei));
-    return record(tx, c, "webhook.secret", id, "", ei);
+    if (until) {
+        clock_text(until, at);
+        snprintf(detail, sizeof detail, "the old one until %s", at);
+    }
+    return record(tx, c, "webhook.secret", id, detail, ei);
+}
+
+enum td_err hook_sealed_two(struct tx *tx, struct arena *a,
+                            struct hook_sealed ret[static HOOK_ENDPOINTS_MAX], size_t *ret_n,
+                            struct errinfo *ei)
+{
+    struct cur c;
+    enum td_err e;
+    *ret_n = 0;
+    TD_TRY(tx_query(tx, &stmts[SEALED_TWO], SV_LIST(SV_INT(HOOK_ENDPOINTS_MAX)), &c, ei));
+    while ((e = cur_next(&c, ei)) == TD_OK && *ret_n < HOOK_ENDPOINTS_MAX) {
+        struct hook_sealed *h = &ret[(*ret_n)++];
+        *h = (struct hook_sealed){cur_dup(&c, 0, a), cur_span_dup(&c, 1, a)};
+        if (!h->id || !h->sealed.p)
+            e = err_set(ei, TD_NOMEM, "no memory for secrets");
+        if (e != TD_OK)
+            break;
+    }
+    cur_end(&c);
+    return e == TD_NOTFOUND ? TD_OK : e;
+}
+
+enum td_err hook_sealed_replace(struct tx *tx, const struct hook_sealed *was, struct span sealed,
+                                struct errinfo *ei)
+{
+    return tx_exec(tx, &stmts[SEAL],
+                   SV_LIST(SV_TEXT(was->id), SV_BLOB(was->sealed), SV_BLOB(sealed)), NULL, ei);
 }
 
 enum td_err hook_delete(struct tx *tx, const char *id, const struct hook_cause *c,
@@ -296,7 +340,10 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct hook *h
         .delivered = cur_int(c, 14),
         .dropped = cur_int(c, 15),
     };
-    bool whole = h->id && h->name && h->url && h->types && h->created_by && h->last_error;
+    if (!cur_is_null(c, 16))
+        h->two = cur_span_dup(c, 16, a);
+    bool whole = (cur_is_null(c, 16) || h->two.p) && h->id && h->name && h->url && h->types &&
+                 h->created_by && h->last_error;
     return whole ? TD_OK : err_set(ei, TD_NOMEM, "no memory for a webhook");
 }
 

@@ -14,6 +14,8 @@
 
 extern const struct store_stmts hook_stmts;
 
+#define HOOK_PURPOSE "webhook" /* of what is sealed */
+
 /* Strings live in the arena it was read into; times are 0 for never. */
 struct hook {
     const char *id, *name, *url;
@@ -27,6 +29,8 @@ struct hook {
     const char *last_error;
     int64_t delivered, dropped;
     int64_t queue, oldest_at;
+    struct span two; /* the sealed secrets when there is one before the present one, else empty */
+    int64_t previous_until; /* for whoever opens them: not read */
 };
 
 /* Who changes it, and when; txn ties the audit row to its cause. */
@@ -40,10 +44,6 @@ struct hook_cause {
 /* A name of an event, or TD_INVAL with reason "webhook-event". */
 TD_NODISCARD enum td_err hook_type_check(struct span name, struct errinfo *ei);
 
-/* Seals the secret of an endpoint; outside of a job. */
-TD_NODISCARD enum td_err hook_seal(const struct seal *seal, const char *id,
-                                   const uint8_t secret[static HOOK_SECRET], struct rng *rng,
-                                   struct arena *a, struct span *ret, struct errinfo *ei);
 extern const struct sealed_column hook_column;
 
 /* Adds h->id, name, url, types, enabled. TD_LIMIT when there are HOOK_ENDPOINTS_MAX. */
@@ -55,9 +55,28 @@ TD_NODISCARD enum td_err hook_add(struct tx *tx, const struct hook *h, struct sp
 TD_NODISCARD enum td_err hook_put(struct tx *tx, const struct hook *h, int64_t if_match,
                                   const struct hook_cause *c, struct errinfo *ei);
 
-/* A new secret; the old one signs nothing from then on. TD_NOTFOUND. */
-TD_NODISCARD enum td_err hook_set_secret(struct tx *tx, const char *id, struct span sealed,
+/* The secrets as they lie there (secrets.h). TD_NOTFOUND. */
+TD_NODISCARD enum td_err hook_sealed(struct tx *tx, const char *id, struct arena *a,
+                                     struct span *ret, struct errinfo *ei);
+
+/* Others in their place, the old one of which signs until then (0: it has ended). TD_NOTFOUND;
+ * TD_CONFLICT when they are not `was` any more. */
+TD_NODISCARD enum td_err hook_set_secret(struct tx *tx, const char *id, struct span was,
+                                         struct span sealed, int64_t until,
                                          const struct hook_cause *c, struct errinfo *ei);
+
+struct hook_sealed {
+    const char *id;
+    struct span sealed;
+};
+
+/* The endpoints with two secrets, at most HOOK_ENDPOINTS_MAX; in their place others, if they are
+ * the same still. */
+TD_NODISCARD enum td_err hook_sealed_two(struct tx *tx, struct arena *a,
+                                         struct hook_sealed ret[static HOOK_ENDPOINTS_MAX],
+                                         size_t *ret_n, struct errinfo *ei);
+TD_NODISCARD enum td_err hook_sealed_replace(struct tx *tx, const struct hook_sealed *was,
+                                             struct span sealed, struct errinfo *ei);
 
 /* TD_NOTFOUND. What waited for it goes with the events. */
 TD_NODISCARD enum td_err hook_delete(struct tx *tx, const char *id, const struct hook_cause *c,

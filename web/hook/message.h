@@ -22,8 +22,8 @@ struct hook_event {
  * always the same bytes. */
 TD_NODISCARD enum td_err hook_body(const struct hook_event *ev, struct buf *b);
 
-/* Appends "v1," and the base64 of HMAC-SHA-256 over ID.TIMESTAMP.BODY: the header
- * Webhook-Signature. */
+/* Appends "v1," and the base64 of HMAC-SHA-256 over ID.TIMESTAMP.BODY: one of the signatures, with
+ * blanks between them, of the header Webhook-Signature. */
 TD_NODISCARD enum td_err hook_sign(struct span secret, const char *id, int64_t timestamp,
                                    struct span body, struct buf *b, struct errinfo *ei);
 

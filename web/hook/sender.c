@@ -5,10 +5,12 @@
 
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
+#include "web/hook/secrets.h"
 #include "web/hook/turn.h"
 
-#define PERIOD 1      /* s between two looks of a node that has nothing to do */
-#define LEASE_MORE 10 /* s of a lease beyond the longest request */
+#define PERIOD 1        /* s between two looks of a node that has nothing to do */
+#define FORGET_MS 10000 /* between two looks for secrets whose time is over */
+#define LEASE_MORE 10   /* s of a lease beyond the longest request */
 #define ARENA_MAX ((size_t)HOOK_TURN_EVENTS * HOOK_BODY_MAX)
 
 struct hook_sender {
@@ -17,7 +19,8 @@ struct hook_sender {
     pthread_cond_t wake;
     atomic_bool stop;
     bool watched;
-    atomic_bool away; /* the database, and the log has it */
+    atomic_bool away;              /* the database, and the log has it */
+    atomic_int_fast64_t forget_at; /* clock_mono in ms */
     pthread_t threads[HOOK_IN_FLIGHT_MAX];
     size_t n;
 };
@@ -43,7 +46,7 @@ struct delivery {
     const atomic_bool *stop;
     struct hook_turn turn;
     struct hook_work work;
-    struct secret secret;
+    struct hook_secrets secrets;
     struct hook_post *post;
 };
 
@@ -56,12 +59,16 @@ static enum td_err send_one(struct delivery *d, const struct hook_event *ev,
                             struct hook_answer *ret, struct errinfo *ei)
 {
     int64_t now = clock_now(d->conf->clock);
-    char id[64], timestamp[48], signature[128];
+    char id[64], timestamp[48], signature[160];
     buf_auto body, mac;
     buf_init(&body, HOOK_BODY_MAX);
-    buf_init(&mac, 64);
+    buf_init(&mac, 128);
     TD_TRY(hook_body(ev, &body));
-    TD_TRY(hook_sign(span_of(d->secret.p, d->secret.n), ev->id, now, buf_view(&body), &mac, ei));
+    TD_TRY(hook_sign(d->secrets.now, ev->id, now, buf_view(&body), &mac, ei));
+    if (d->secrets.before.n && now < d->secrets.until) {
+        buf_str(&mac, " ");
+        TD_TRY(hook_sign(d->secrets.before, ev->id, now, buf_view(&body), &mac, ei));
+    }
     snprintf(id, sizeof id, "Webhook-Id: %s", ev->id);
     snprintf(timestamp, sizeof timestamp, "Webhook-Timestamp: %lld", (long long)now);
     snprintf(signature, sizeof signature, "Webhook-Signature: %s", buf_cstr(&mac));
@@ -160,7 +167,7 @@ static enum td_err prepare(struct delivery *d, struct arena *a, struct errinfo *
     const struct hook_sender_conf *conf = d->conf;
     const struct hook_post_conf post = {conf->timeout, conf->connect, conf->ca_file, d->stop};
     TD_TRY(hook_turn_read(conf->store, &d->turn, a, &d->work, ei));
-    TD_TRY(hook_unseal(conf->seal, d->turn.id, d->work.sealed, &d->secret, ei));
+    TD_TRY(hook_unseal(conf->seal, d->turn.id, d->work.sealed, &d->secrets, ei));
     return hook_post_open(&post, &d->post, ei);
 }
 
@@ -185,9 +192,22 @@ static bool take_turn(const struct hook_sender_conf *conf, const atomic_bool *st
         work_off(&d, count);
     else if (e != TD_NOTFOUND)
         trouble(&d, NULL, e, &ei);
-    secret_free(&d.secret);
+    hook_secrets_free(&d.secrets);
     hook_post_close(d.post);
     return d.work.n > 0;
+}
+
+/* Of the threads of a sender one, now and then. */
+static void forget(const struct hook_sender_conf *conf, struct hook_sender *s)
+{
+    struct errinfo ei = {0};
+    int64_t mono = clock_mono(&clock_system);
+    int_fast64_t at = s ? atomic_load(&s->forget_at) : 0;
+    if (s && (mono < at || !atomic_compare_exchange_strong(&s->forget_at, &at, mono + FORGET_MS)))
+        return;
+    enum td_err e = hook_forget(conf->store, conf->seal, conf->rng, clock_now(conf->clock), &ei);
+    if (e != TD_OK)
+        log_ev(LOG_WARN, "webhook.forget_failed", KV("error", err_msg(&ei, e)));
 }
 
 /* One look; true when a turn was taken. Before that another thread is woken, to look for more. */
@@ -204,6 +224,7 @@ static bool look(const struct hook_sender_conf *conf, struct hook_sender *s, siz
         log_ev(LOG_WARN, "webhook.look_failed", KV("error", err_msg(&ei, e)));
         return false;
     }
+    forget(conf, s);
     metrics_set(METRIC_WEBHOOK_AGE, due.oldest_at ? now - due.oldest_at : 0);
     if (s && due.n > 0)
         pthread_cond_signal(&s->wake);

@@ -70,8 +70,4 @@ TD_NODISCARD enum td_err hook_turn_end(struct store *s, const struct hook_turn *
 /* Whoever had a turn is gone: for a database that only this process has. */
 TD_NODISCARD enum td_err hook_turn_recover(struct store *s, struct errinfo *ei);
 
-/* Internal to web/hook: opens what hook_seal sealed. */
-TD_NODISCARD enum td_err hook_unseal(const struct seal *seal, const char *id, struct span sealed,
-                                     struct secret *ret, struct errinfo *ei);
-
 #endif

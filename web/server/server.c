@@ -308,6 +308,7 @@ static void fill_views(struct server *s)
         .public_url = s->conf.public_url,
         .enroll = s->enroll,
         .roots = s->roots,
+        .secret_overlap = s->conf.webhook_overlap,
     };
 }
 

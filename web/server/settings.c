@@ -2,6 +2,7 @@
 
 #include "acme/attest/attest.h"
 #include "acme/ca/crl_export.h"
+#include "web/hook/secrets.h"
 #include "web/hook/sender.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -142,6 +143,8 @@ static const struct conf_key keys[] = {
         "endpoints that a node delivers to at the same time"),
     NUM("webhook", "give_up", CONF_DURATION, webhook_give_up, "1d", MINUTE, 30 * DAY,
         "an event older than this is dropped when a try fails"),
+    NUM("webhook", "secret_overlap", CONF_DURATION, webhook_overlap, "1d", 0, HOOK_OVERLAP_MAX,
+        "beside a new secret the old one signs for so long"),
     STR("webhook", "ca_file", webhook_ca_file, "",
         "PEM of the CAs that endpoints' certificates are of; empty = the system's"),
     KEEP("commands", keep_commands, "90d", DAY, "finished commands and their results"),

@@ -22,7 +22,7 @@ struct settings {
     const char *enroll_identifier, *enroll_topic, *enroll_key_size, *enroll_attested_udid;
     int64_t enroll_invitation_ttl, enroll_client_id_ttl;
     bool enroll_sign_message;
-    int64_t webhook_timeout, webhook_connect, webhook_in_flight, webhook_give_up;
+    int64_t webhook_timeout, webhook_connect, webhook_in_flight, webhook_give_up, webhook_overlap;
     const char *webhook_ca_file;
     int64_t renew_period, renew_retry, renew_grace;
     /* retention, seconds: web/server/cleaners.c says of what */

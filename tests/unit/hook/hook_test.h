@@ -21,6 +21,7 @@
 #include "mdm/base/rng.h"
 #include "mdm/crypt/digest.h"
 #include "mdm/store/audit.h"
+#include "web/hook/secrets.h"
 #include "web/hook/sender.h"
 #include "web/hook/turn.h"
 
@@ -32,6 +33,7 @@ struct receiver {
     unsigned port;
     pthread_t thread;
     const char *answer; /* the whole response */
+    char last[8192];    /* request; to be read when it was answered */
     atomic_int requests;
 };
 
@@ -55,6 +57,7 @@ static inline void *receiver_run(void *arg)
                 break;
         }
         if (n > 0) {
+            memcpy(r->last, in, n + 1);
             atomic_fetch_add(&r->requests, 1);
             ssize_t k = write(fd, r->answer, strlen(r->answer));
             (void)k;
@@ -149,7 +152,8 @@ static inline void add_hook(const char *id, const char *types)
     struct hook_job j = hook_job(id);
     memset(secret, 7, sizeof secret);
     j.h.types = types;
-    assert_ok(hook_seal(w.seal, id, secret, &rng_system, &w.a, &j.sealed, NULL));
+    const struct span none = {NULL, 0};
+    assert_ok(hook_seal(w.seal, id, secret, none, 0, &rng_system, &w.a, &j.sealed, NULL));
     assert_ok(hook_do(&j));
 }
 

@@ -41,6 +41,7 @@ static struct {
     {BOTH, "hook.count", "webhooks", FEW_HOOKS, 0},
     {SQLITE, "hook.queue", "SCAN q", "what the LIMIT in it lets through", 0},
     {BOTH, "hook.every", "webhooks", FEW_HOOKS, 0},
+    {BOTH, "hook.sealed_two", "webhooks", FEW_HOOKS, 0},
     {BOTH, "hook.oldest_of_all", " w", FEW_HOOKS, 0},
     {BOTH, "hook.recover", "webhook_states", FEW_HOOKS, 0},
     {SQLITE, "hook.due", "SCAN w", FEW_HOOKS, 0},
