@@ -226,10 +226,12 @@ class Webhooks(unittest.TestCase):
         for _ in range(2):
             self.server.start()
             last = self.api("GET", "/ca").json["issuing"]["id"]
-            wait_for("the event", lambda: len(receiver.events()) == 2)
-            self.server.stop()
+            wait_for("the event", lambda: len(receiver.events()) >= 2)
+            self.server.stop()  # perhaps before it knows that the event arrived
         self.server.start()
-        self.assertEqual(receiver.events()[1]["data"], {"issuer": last, "was": now})
+        events = {e["id"]: e["data"] for e in receiver.events()}
+        self.assertEqual(list(events.values()), [{"issuer": now, "was": was},
+                                                 {"issuer": last, "was": now}])
         told = [a["detail"] for a in self.api("GET", "/audit").json["audit"]
                 if a["action"] == "ca.activated"]
         self.assertEqual(told, [last, now, was])
