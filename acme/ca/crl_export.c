@@ -36,6 +36,8 @@ struct crl_export {
     /* the thread's own */
     bool written;
     int64_t changes; /* the counter that the file is of */
+    const struct cert *active;
+    size_t issuers;  /* and the issuing CAs */
     int64_t look_at; /* clock_mono in ms: a look even without a change, not before it else */
     uint8_t sha256[SHA256_SIZE];
 };
@@ -190,14 +192,18 @@ static void show_end(struct crl_export *x)
         metrics_set(METRIC_CRL_EXPORT_NEXT, crl.next_update);
 }
 
-/* Looks at the counter; writes when it moved, or when it is time to look anyway. */
+/* Looks at the counter and the CAs; writes when either changed, or when it is time to look anyway.
+ */
 static void turn(struct crl_export *x)
 {
     struct errinfo ei = {0};
     int64_t now = clock_mono(&clock_system), changes = 0;
     bool fresh = false;
+    const struct cert *active = ca_issuing(x->conf.ca);
+    size_t issuers = ca_issuing_n(x->conf.ca);
     enum td_err e = ca_crl_changes(x->conf.ca, &changes, &ei);
-    if (e == TD_OK && x->written && changes == x->changes && now < x->look_at)
+    bool same = changes == x->changes && active == x->active && issuers == x->issuers;
+    if (e == TD_OK && x->written && same && now < x->look_at)
         return;
     if (!x->written && now < x->look_at)
         return; /* failed a moment ago */
@@ -211,6 +217,8 @@ static void turn(struct crl_export *x)
         return;
     }
     x->changes = changes;
+    x->active = active;
+    x->issuers = issuers;
     show_end(x);
     if (fresh && *x->conf.hook)
         metrics_add(METRIC_CRL_HOOK_FAILED, !run_hook(x));

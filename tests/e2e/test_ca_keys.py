@@ -35,7 +35,9 @@ class Rotation(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.s = Server().__enter__()
+        cls.s = Server()
+        cls.exported = cls.s.settings["ca-crl_export"] = os.path.join(cls.s.dir, "crls.pem")
+        cls.s.__enter__()
 
     @classmethod
     def tearDownClass(cls):
@@ -164,6 +166,13 @@ class Rotation(unittest.TestCase):
                     s.status + "/ocsp", "-CAfile", s.root, "-no_nonce")
         self.assertIn("Response verify OK", asked.stderr)
         self.assertIn(": unknown", asked.stdout)
+
+        def listed():
+            with open(self.exported, encoding="ascii") as f:
+                return f.read().count("BEGIN X509 CRL")
+
+        known = len(ids(s)) + 1  # and the root's
+        wait_for("the exported file has its CRL too", lambda: listed() == known)
 
         state = os.path.join(s.dir, "third")
         self.enrol("STANDBY0001", state)
