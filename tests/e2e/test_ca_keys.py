@@ -687,13 +687,13 @@ class Module(unittest.TestCase):
     def signer(self, word, folder, *args, check=True):
         return run(program("testudo-signer"), word, "--dir", self.path(folder), *args, check=check)
 
-    def sign(self, folder, *csr_args):
+    def sign(self, folder, *csr_args, how=()):
         csr = write(self.path("csr"), self.signer("csr", folder, *csr_args).stdout.encode())
         crt = self.path("issuing.crt")
         if os.path.exists(crt):
             os.unlink(crt)
         self.signer("sign-issuing", "offline", "--in", csr, "--out", crt)
-        self.signer("import", folder, "--in", crt)
+        self.signer("import", folder, "--in", crt, *how)
 
     def tool(self, *args):
         return run("pkcs11-tool", "--module", SOFTHSM, "--token-label", "testudo", "--login",
@@ -734,6 +734,18 @@ class Module(unittest.TestCase):
             text = run("openssl", "x509", "-inform", "DER", "-noout", "-text", "-in",
                        write(self.path("i.der"), der)).stdout
             self.assertIn("P-384", text)
+            # a further one stands by, then is active
+            before = ids(s)
+            self.sign("server/ca", how=("--standby", ))
+            new = re.search(r"^issuing  (\w+)  standby .* key pkcs11$", ca(s, "status").stdout,
+                            re.M).group(1)
+            reload(s)
+            self.assertEqual(s.get(s.status, f"/crl/{new}/all.crl").status, 200)
+            s.fleet(1, None, "--prefix", "HSM3")
+            ca(s, "activate", new)
+            reload(s)
+            self.assertEqual((ids(s)[0], set(ids(s)[1:])), (new, set(before)))
+            s.fleet(1, None, "--prefix", "HSM4")
             # the token is lost in the middle: what needs it fails, then it is found again
             for pid in module_processes(self.dir):
                 os.kill(pid, signal.SIGKILL)
