@@ -138,13 +138,35 @@ static const step_fn steps[] = {
     step_critical, step_freshness, step_serial, step_key,
 };
 
+static enum td_err verify(struct check *c, struct errinfo *ei)
+{
+    for (size_t i = 0; i < TD_NITEMS(steps); i++)
+        TD_TRY(steps[i](c, ei));
+    return TD_OK;
+}
+
 enum td_err attest_apple(const struct attest_roots *roots, struct span att_stmt,
                          const struct attest_expect *want, struct arena *a,
                          struct attest_result *ret, struct errinfo *ei)
 {
     struct check c = {.roots = roots, .want = want, .arena = a, .ret = ret};
     TD_TRY(attobj_x5c(att_stmt, c.x5c, LIMIT_X5C_COUNT, &c.n, ei));
-    for (size_t i = 0; i < TD_NITEMS(steps); i++)
-        TD_TRY(steps[i](&c, ei));
-    return TD_OK;
+    return verify(&c, ei);
+}
+
+enum td_err attest_apple_chain(const struct attest_roots *roots, const struct span *x5c, size_t n,
+                               const struct attest_expect *want, struct arena *a,
+                               struct attest_result *ret, struct errinfo *ei)
+{
+    struct check c = {.roots = roots, .want = want, .arena = a, .ret = ret, .n = n};
+    if (n == 0)
+        return attest_refuse(ei, "attestation-missing", "the device sent no attestation");
+    if (n > LIMIT_X5C_COUNT)
+        return attest_refuse(ei, "x5c-malformed", "over %d certificates", LIMIT_X5C_COUNT);
+    for (size_t i = 0; i < n; i++) {
+        if (x5c[i].n == 0 || x5c[i].n > LIMIT_X5C_CERT)
+            return attest_refuse(ei, "x5c-malformed", "x5c[%zu] is no certificate", i);
+        c.x5c[i] = x5c[i];
+    }
+    return verify(&c, ei);
 }

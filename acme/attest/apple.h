@@ -9,4 +9,10 @@ TD_NODISCARD enum td_err attest_apple(const struct attest_roots *roots, struct s
                                       const struct attest_expect *want, struct arena *a,
                                       struct attest_result *ret, struct errinfo *ei);
 
+/* The same for the certificates themselves, leaf first. */
+TD_NODISCARD enum td_err attest_apple_chain(const struct attest_roots *roots,
+                                            const struct span *x5c, size_t n,
+                                            const struct attest_expect *want, struct arena *a,
+                                            struct attest_result *ret, struct errinfo *ei);
+
 #endif

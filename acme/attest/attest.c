@@ -64,13 +64,32 @@ enum td_err attest_formats_parse(const char *list, unsigned *ret_off, struct err
     return TD_OK;
 }
 
-enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
-                          const struct attest_expect *want, struct arena *a,
-                          struct attest_result *ret, struct errinfo *ei)
+static enum td_err begin(const struct attest_expect *want, struct attest_result *ret,
+                         struct errinfo *ei)
 {
     *ret = (struct attest_result){.facts = {.sip = -1, .kexts = -1}};
     if (!want->freshness.n || !want->serial || !want->serial[0])
         return err_set(ei, TD_INVAL, "an attestation is verified against a serial and freshness");
+    return TD_OK;
+}
+
+enum td_err attest_verify_chain(const struct attest_roots *roots, const struct span *x5c, size_t n,
+                                const struct attest_expect *want, struct arena *a,
+                                struct attest_result *ret, struct errinfo *ei)
+{
+    TD_TRY(begin(want, ret, ei));
+    if (want->formats_off & bit(format_find(SPAN_LIT("apple"))))
+        return attest_refuse(ei, "format-not-enabled", "Apple's attestation is not enabled");
+    if (n)
+        digest_sha256(x5c[0], ret->sha256);
+    return attest_apple_chain(roots, x5c, n, want, a, ret, ei);
+}
+
+enum td_err attest_verify(const struct attest_roots *roots, struct span att_obj,
+                          const struct attest_expect *want, struct arena *a,
+                          struct attest_result *ret, struct errinfo *ei)
+{
+    TD_TRY(begin(want, ret, ei));
     if (att_obj.n > LIMIT_ATTOBJ)
         return attest_refuse(ei, "cbor-malformed", "the attestation object has over %d bytes",
                              LIMIT_ATTOBJ);

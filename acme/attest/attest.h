@@ -54,6 +54,14 @@ TD_NODISCARD enum td_err attest_verify(const struct attest_roots *roots, struct 
                                        const struct attest_expect *want, struct arena *a,
                                        struct attest_result *ret, struct errinfo *ei);
 
+/* Apple's certificates alone, leaf first, as DeviceInformation has them
+ * (DevicePropertiesAttestation). The steps and refusals are those of attest_verify but for the
+ * object around them; ret->sha256 is of the leaf. */
+TD_NODISCARD enum td_err attest_verify_chain(const struct attest_roots *roots,
+                                             const struct span *x5c, size_t n,
+                                             const struct attest_expect *want, struct arena *a,
+                                             struct attest_result *ret, struct errinfo *ei);
+
 /* What attest_verify would say about a format name: true when it is switched on; *ret_known (may be
  * NULL) tells whether the name is known at all. */
 bool attest_format_enabled(struct span fmt, bool *ret_known);

@@ -52,6 +52,7 @@ struct ca_record {
     int64_t revoked_at; /* 0 when good */
     int reason;         /* -1 for none */
     int64_t shard, rev;
+    unsigned holders; /* who holds it: bits of enum ca_holder (acme/ca/revoke.h) */
     const char *order_id, *evidence_id;
 };
 

@@ -1,17 +1,14 @@
 #include "acme/ca/profile_policy.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "mdm/base/num.h"
 #include "mdm/base/rng.h"
 #include "mdm/base/str.h"
+#include "mdm/base/words.h"
 #include "mdm/store/audit.h"
 
-#define WORDS_MAX 64
 #define WORD_MAX 40
-#define PARTS_MAX 4
 
 enum { STMT_GET, STMT_INSERT, STMT_UPDATE, STMT_MAX };
 
@@ -64,29 +61,6 @@ enum td_err ca_policy_get(struct tx *tx, const char *profile, struct ca_policy *
 
 /* --- lists of words --- */
 
-static struct span word(struct span *rest)
-{
-    struct span w;
-    do
-        w = str_cut(rest, ' ');
-    while (w.n == 0 && rest->p);
-    return w;
-}
-
-static bool has_word(struct span list, struct span w)
-{
-    struct span one;
-    while ((one = word(&list)).n > 0)
-        if (span_eq(one, w))
-            return true;
-    return false;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
 static enum td_err invalid(struct errinfo *ei, const char *list, struct span w)
 {
     return err_reason(ei, TD_INVAL, "invalid-policy", "%s: '%.*s' cannot stand there", list,
@@ -97,61 +71,25 @@ static enum td_err invalid(struct errinfo *ei, const char *list, struct span w)
 static enum td_err judge_list(char text[static CA_POLICY_TEXT], const char *name,
                               bool (*fits)(struct span), struct errinfo *ei)
 {
-    char words[WORDS_MAX][WORD_MAX + 1];
-    struct span rest = span_of(text, strlen(text)), w;
-    size_t n = 0, at = 0;
-    while ((w = word(&rest)).n > 0) {
-        if (w.n > WORD_MAX || n == WORDS_MAX || !fits(w))
-            return invalid(ei, name, w);
-        snprintf(words[n++], sizeof words[0], "%.*s", (int)w.n, (const char *)w.p);
-    }
-    qsort(words, n, sizeof words[0], by_bytes);
-    char out[CA_POLICY_TEXT] = "";
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && strcmp(words[i], words[i - 1]) == 0)
-            continue;
-        int k = snprintf(out + at, sizeof out - at, "%s%s", at ? " " : "", words[i]);
-        at += (size_t)k; /* never longer than the text it was */
-    }
-    memcpy(text, out, sizeof out);
-    return TD_OK;
-}
-
-static bool group_fits(struct span w)
-{
-    for (size_t i = 0; i < w.n; i++) {
-        uint8_t c = w.p[i];
-        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!alnum && !strchr("-_.", c))
-            return false;
-    }
-    return true;
-}
-
-static bool platform_fits(struct span w)
-{
-    static const char *const all[] = {"ios", "ipados", "macos", "tvos", "visionos", "watchos"};
-    for (size_t i = 0; i < TD_NITEMS(all); i++)
-        if (span_eq_str(w, all[i]))
-            return true;
-    return false;
+    struct span bad;
+    return words_sort(text, ' ', WORD_MAX, fits, &bad) ? TD_OK : invalid(ei, name, bad);
 }
 
 static bool min_fits(struct span w)
 {
     struct span version = w, platform = str_cut(&version, '=');
     bool valid;
-    ca_version_cmp(version, version, &valid);
-    return valid && platform_fits(platform);
+    version_cmp(version, version, &valid);
+    return valid && words_platform(platform);
 }
 
 enum td_err ca_policy_judge(struct ca_policy *p, struct errinfo *ei)
 {
-    TD_TRY(judge_list(p->groups, "groups", group_fits, ei));
-    TD_TRY(judge_list(p->platforms, "platforms", platform_fits, ei));
+    TD_TRY(judge_list(p->groups, "groups", words_plain, ei));
+    TD_TRY(judge_list(p->platforms, "platforms", words_platform, ei));
     TD_TRY(judge_list(p->min_os, "min_os", min_fits, ei));
     struct span rest = span_str(p->min_os), last = {NULL, 0}, w;
-    while ((w = word(&rest)).n > 0) {
+    while ((w = words_next(&rest)).n > 0) {
         struct span platform = str_cut(&w, '=');
         if (span_eq(platform, last))
             return invalid(ei, "min_os (twice)", platform);
@@ -193,29 +131,6 @@ enum td_err ca_policy_put(struct tx *tx, const char *profile, struct ca_policy *
 
 /* --- judging a device --- */
 
-/* The next number of a version; 0 behind the end. */
-static bool part(struct span *rest, uint64_t *ret)
-{
-    *ret = 0;
-    if (!rest->p)
-        return true;
-    return num_u64(str_cut(rest, '.'), UINT32_MAX, ret) == TD_OK;
-}
-
-int ca_version_cmp(struct span a, struct span b, bool *ret_valid)
-{
-    int order = 0;
-    *ret_valid = a.n > 0 && b.n > 0;
-    for (size_t i = 0; *ret_valid && i < PARTS_MAX; i++) {
-        uint64_t x, y;
-        *ret_valid = part(&a, &x) && part(&b, &y);
-        if (*ret_valid && order == 0 && x != y)
-            order = x < y ? -1 : 1;
-    }
-    *ret_valid = *ret_valid && !a.p && !b.p;
-    return *ret_valid ? order : 0;
-}
-
 static enum td_err not_allowed(struct errinfo *ei, const char *why)
 {
     return err_reason(ei, TD_FORBIDDEN, "profile-not-allowed", "%s", why);
@@ -225,12 +140,12 @@ static enum td_err check_os(const struct ca_policy *p, const struct ca_candidate
                             struct errinfo *ei)
 {
     struct span rest = span_str(p->min_os), w;
-    while ((w = word(&rest)).n > 0) {
+    while ((w = words_next(&rest)).n > 0) {
         struct span least = w, platform = str_cut(&least, '=');
         bool valid;
         if (!span_eq_str(platform, c->platform))
             continue;
-        int order = ca_version_cmp(c->os_version, least, &valid);
+        int order = version_cmp(c->os_version, least, &valid);
         if (!valid)
             return err_reason(ei, TD_FORBIDDEN, "os-unknown",
                               "the device attests no version of its system");
@@ -250,17 +165,11 @@ enum td_err ca_policy_allows(const struct ca_policy *p, const struct ca_candidat
     if (!p->enabled)
         return err_reason(ei, TD_FORBIDDEN, "profile-disabled",
                           "the certificate profile is switched off");
-    if (*p->platforms && !has_word(span_str(p->platforms), span_str(c->platform)))
+    if (*p->platforms && !words_has(span_str(p->platforms), span_str(c->platform)))
         return not_allowed(ei, *c->platform ? "the profile is not for this device's platform"
                                             : "the device's platform is not known");
-    if (*p->groups) {
-        struct span rest = span_str(p->groups), w;
-        bool in = false;
-        while (!in && (w = word(&rest)).n > 0)
-            in = has_word(c->groups, w);
-        if (!in)
-            return not_allowed(ei, "the device is in none of the profile's groups");
-    }
+    if (*p->groups && !words_meet(span_str(p->groups), c->groups))
+        return not_allowed(ei, "the device is in none of the profile's groups");
     if (*p->min_os && !*c->platform)
         return not_allowed(ei, "the device's platform is not known");
     return c->attested ? check_os(p, c, ei) : TD_OK;

@@ -45,7 +45,4 @@ struct ca_candidate {
 TD_NODISCARD enum td_err ca_policy_allows(const struct ca_policy *p, const struct ca_candidate *c,
                                           struct errinfo *ei);
 
-/* Versions of numbers and dots: negative, 0 or positive. *ret_valid false when one is none. */
-int ca_version_cmp(struct span a, struct span b, bool *ret_valid);
-
 #endif

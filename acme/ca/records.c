@@ -8,8 +8,9 @@
 
 #define COLUMNS                                                                                    \
     "serial, device_serial, profile, purpose, sha256, spki_sha256, der, not_before, not_after, "   \
-    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer, shard, rev, renews"
-#define COLUMN_TYPES "btttbbbiiiIITTiBiiB"
+    "status, revoked_at, reason, order_id, evidence_id, created_at, issuer, shard, rev, renews, "  \
+    "holders"
+#define COLUMN_TYPES "btttbbbiiiIITTiBiiBi"
 
 enum {
     STMT_ADD,
@@ -67,16 +68,20 @@ const struct store_stmts ca_stmts = {stmts, STMT_MAX};
 /* Access certificates alone are put on hold as a device's. */
 static enum td_err hold_new(struct tx *tx, const struct ca_record *r, struct errinfo *ei)
 {
-    bool held = false, changed;
+    unsigned holders;
+    bool changed;
     if (strcmp(r->purpose, "access") != 0)
         return TD_OK;
-    TD_TRY(ca_device_held(tx, r->device_serial, &held, ei));
-    const struct ca_change hold = {.act = CA_ACT_HOLD,
-                                   .if_match = CA_IF_ANY,
-                                   .now = r->created_at,
-                                   .txn = r->order_id,
-                                   .summed = true};
-    return held ? ca_change_one(tx, r->serial, &hold, &changed, ei) : TD_OK;
+    TD_TRY(ca_device_held(tx, r->device_serial, &holders, ei));
+    struct ca_change hold = {.act = CA_ACT_HOLD,
+                             .if_match = CA_IF_ANY,
+                             .now = r->created_at,
+                             .txn = r->order_id,
+                             .summed = true};
+    for (hold.by = 0; hold.by < CA_HOLDERS; hold.by++)
+        if (holders & 1U << hold.by)
+            TD_TRY(ca_change_one(tx, r->serial, &hold, &changed, ei));
+    return TD_OK;
 }
 
 /* The order is the cause. */
@@ -158,6 +163,7 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct ca_reco
         .shard = cur_int(c, 16),
         .rev = cur_int(c, 17),
         .renews = cur_span_dup(c, 18, a),
+        .holders = (unsigned)cur_int(c, 19),
     };
     if (!whole(c, &r))
         return err_set(ei, TD_NOMEM, "no memory for a certificate's record");

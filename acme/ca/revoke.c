@@ -17,15 +17,17 @@ enum {
     STMT_REVOKE,
     STMT_HOLD,
     STMT_RELEASE,
+    STMT_HOLDERS,
     STMT_COUNT,
     STMT_MARK,
+    STMT_SET_MARK,
     STMT_UNMARK,
     STMT_MARKED,
     STMT_MAX
 };
 
-#define COLUMNS "serial, device_serial, purpose, issuer, shard, status, reason, rev"
-#define COLUMN_TYPES "bttBiiIi"
+#define COLUMNS "serial, device_serial, purpose, issuer, shard, status, reason, rev, holders"
+#define COLUMN_TYPES "bttBiiIii"
 
 static const struct store_stmt stmts[STMT_MAX] = {
     [STMT_ONE] = {"ca.change_one", "SELECT " COLUMNS " FROM certificates WHERE serial = ?1", "b",
@@ -39,26 +41,33 @@ static const struct store_stmt stmts[STMT_MAX] = {
     /* revoked_at stands when it was on hold */
     [STMT_REVOKE] = {"ca.revoke",
                      "UPDATE certificates SET status = 1, revoked_at = COALESCE(revoked_at, ?3), "
-                     "reason = ?4, rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
+                     "reason = ?4, holders = 0, rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
                      "biii", ""},
     [STMT_HOLD] = {"ca.hold",
                    "UPDATE certificates SET status = 2, revoked_at = ?3, reason = ?4, "
-                   "rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
-                   "biii", ""},
+                   "holders = ?5, rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
+                   "biiii", ""},
     [STMT_RELEASE] = {"ca.release",
                       "UPDATE certificates SET status = 0, revoked_at = NULL, reason = NULL, "
-                      "rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
+                      "holders = 0, rev = rev + 1 WHERE serial = ?1 AND rev = ?2",
                       "bi", ""},
+    /* on hold before and behind it */
+    [STMT_HOLDERS] = {"ca.holders",
+                      "UPDATE certificates SET holders = ?3, rev = rev + 1 WHERE serial = ?1 AND "
+                      "rev = ?2",
+                      "bii", ""},
     [STMT_COUNT] = {"ca.crl_change",
                     "INSERT INTO crl_changes AS c (issuer, shard, changes) VALUES (?1, ?2, 1) "
                     "ON CONFLICT (issuer, shard) DO UPDATE SET changes = c.changes + 1",
                     "bi", ""},
     [STMT_MARK] = {"ca.hold_mark",
-                   "INSERT INTO ca_holds (device_serial, at) VALUES (?1, ?2) "
+                   "INSERT INTO ca_holds (device_serial, at, holders) VALUES (?1, ?2, ?3) "
                    "ON CONFLICT (device_serial) DO NOTHING",
-                   "ti", ""},
+                   "tii", ""},
+    [STMT_SET_MARK] = {"ca.hold_set_mark",
+                       "UPDATE ca_holds SET holders = ?2 WHERE device_serial = ?1", "ti", ""},
     [STMT_UNMARK] = {"ca.hold_unmark", "DELETE FROM ca_holds WHERE device_serial = ?1", "t", ""},
-    [STMT_MARKED] = {"ca.hold_marked", "SELECT at FROM ca_holds WHERE device_serial = ?1", "t",
+    [STMT_MARKED] = {"ca.hold_marked", "SELECT holders FROM ca_holds WHERE device_serial = ?1", "t",
                      "i"},
 };
 
@@ -83,6 +92,11 @@ bool ca_state_parse(struct span name, enum ca_state *ret)
         }
     }
     return false;
+}
+
+const char *ca_holder_name(enum ca_holder h)
+{
+    return h == CA_BY_POSTURE ? "posture" : "administrator";
 }
 
 static const struct {
@@ -142,6 +156,7 @@ struct row {
     int64_t shard, rev;
     enum ca_state state;
     int reason;
+    unsigned holders;
 };
 
 static enum td_err read_row(const struct cur *c, struct arena *a, struct row *ret,
@@ -156,6 +171,7 @@ static enum td_err read_row(const struct cur *c, struct arena *a, struct row *re
         .state = ca_state_of(cur_int(c, 5)),
         .reason = cur_is_null(c, 6) ? -1 : (int)cur_int(c, 6),
         .rev = cur_int(c, 7),
+        .holders = (unsigned)cur_int(c, 8),
     };
     bool whole =
         ret->serial.p && ret->device && ret->purpose && (ret->issuer.p || cur_is_null(c, 3));
@@ -175,8 +191,38 @@ static enum td_err find(struct tx *tx, const struct store_stmt *st, struct span 
     return e;
 }
 
-/* Whether the act changes the row; an error when it must not. */
-static enum td_err judge(const struct row *r, const struct ca_change *c, bool *ret,
+static unsigned bit(const struct ca_change *c)
+{
+    return 1U << c->by;
+}
+
+/* What the act makes of the row. */
+struct goal {
+    enum ca_state state;
+    unsigned holders;
+};
+
+static enum td_err aim(const struct row *r, const struct ca_change *c, struct goal *ret,
+                       struct errinfo *ei)
+{
+    *ret = (struct goal){r->state, r->holders};
+    if (c->act == CA_ACT_REVOKE) {
+        *ret = (struct goal){CA_REVOKED, 0};
+    } else if (c->act == CA_ACT_HOLD) {
+        *ret = (struct goal){CA_HELD, r->holders | bit(c)};
+    } else if (r->state == CA_HELD) {
+        if (!(r->holders & bit(c)))
+            return err_reason(ei, TD_STATE, "held-by-another",
+                              "%s holds the certificate, and has to let it go",
+                              c->by == CA_BY_ADMIN ? "posture" : "an administrator");
+        ret->holders &= ~bit(c);
+        ret->state = ret->holders ? CA_HELD : CA_GOOD;
+    }
+    return TD_OK;
+}
+
+/* An error when the act must not be. */
+static enum td_err judge(const struct row *r, const struct ca_change *c, struct goal *ret,
                          struct errinfo *ei)
 {
     if (c->act == CA_ACT_REVOKE && !ca_reason_allowed(c->reason))
@@ -192,10 +238,7 @@ static enum td_err judge(const struct row *r, const struct ca_change *c, bool *r
     if (r->state == CA_REVOKED && !same)
         return err_reason(ei, TD_STATE, "already-revoked", "the certificate is revoked (%s)",
                           known(r->reason) ? reasons[r->reason].name : "no reason");
-    static const enum ca_state goal[] = {
-        [CA_ACT_REVOKE] = CA_REVOKED, [CA_ACT_HOLD] = CA_HELD, [CA_ACT_RELEASE] = CA_GOOD};
-    *ret = r->state != goal[c->act];
-    return TD_OK;
+    return aim(r, c, ret, ei);
 }
 
 static enum td_err count_change(struct tx *tx, const struct row *r, struct errinfo *ei)
@@ -206,19 +249,25 @@ static enum td_err count_change(struct tx *tx, const struct row *r, struct errin
 }
 
 static enum td_err write_row(struct tx *tx, const struct row *r, const struct ca_change *c,
-                             struct errinfo *ei)
+                             const struct goal *g, struct errinfo *ei)
 {
     int64_t changes = 0;
-    const struct sval args[] = {SV_BLOB(r->serial), SV_INT(r->rev), SV_INT(c->now),
-                                SV_INT(c->act == CA_ACT_HOLD ? HOLD_REASON : c->reason)};
-    if (c->act == CA_ACT_RELEASE)
-        TD_TRY(tx_exec(tx, &stmts[STMT_RELEASE], args, 2, &changes, ei));
+    const struct sval serial = SV_BLOB(r->serial), rev = SV_INT(r->rev), now = SV_INT(c->now);
+    if (g->state == r->state)
+        TD_TRY(tx_exec(tx, &stmts[STMT_HOLDERS], SV_LIST(serial, rev, SV_INT(g->holders)), &changes,
+                       ei));
+    else if (g->state == CA_GOOD)
+        TD_TRY(tx_exec(tx, &stmts[STMT_RELEASE], SV_LIST(serial, rev), &changes, ei));
+    else if (g->state == CA_HELD)
+        TD_TRY(tx_exec(tx, &stmts[STMT_HOLD],
+                       SV_LIST(serial, rev, now, SV_INT(HOLD_REASON), SV_INT(g->holders)), &changes,
+                       ei));
     else
-        TD_TRY(tx_exec(tx, &stmts[c->act == CA_ACT_HOLD ? STMT_HOLD : STMT_REVOKE], args,
-                       TD_NITEMS(args), &changes, ei));
+        TD_TRY(tx_exec(tx, &stmts[STMT_REVOKE], SV_LIST(serial, rev, now, SV_INT(c->reason)),
+                       &changes, ei));
     if (changes != 1)
         return err_set(ei, TD_CONFLICT, "the certificate's status changed meanwhile");
-    return count_change(tx, r, ei);
+    return g->state == r->state ? TD_OK : count_change(tx, r, ei);
 }
 
 static enum td_err record(struct tx *tx, const struct row *r, const struct ca_change *c,
@@ -251,14 +300,18 @@ static enum td_err record(struct tx *tx, const struct row *r, const struct ca_ch
     return audit_add(tx, c->now, c->txn, c->actor, acts[c->act].action, hex, detail, ei);
 }
 
+/* *ret_changed: it has another status. */
 static enum td_err change(struct tx *tx, const struct row *r, const struct ca_change *c,
                           bool *ret_changed, struct errinfo *ei)
 {
-    TD_TRY(judge(r, c, ret_changed, ei));
-    if (!*ret_changed)
+    struct goal g = {0};
+    *ret_changed = false;
+    TD_TRY(judge(r, c, &g, ei));
+    if (g.state == r->state && g.holders == r->holders)
         return TD_OK;
-    TD_TRY(write_row(tx, r, c, ei));
-    return record(tx, r, c, ei);
+    TD_TRY(write_row(tx, r, c, &g, ei));
+    *ret_changed = g.state != r->state;
+    return *ret_changed ? record(tx, r, c, ei) : TD_OK;
 }
 
 enum td_err ca_change_one(struct tx *tx, struct span serial, const struct ca_change *c,
@@ -295,22 +348,24 @@ static enum td_err add_row(struct rows *rs, const struct cur *c, struct arena *a
 }
 
 /* Read whole before the first is changed. */
-static enum td_err rows_of(struct tx *tx, const char *device, enum ca_act act, struct arena *a,
-                           struct rows *ret, struct errinfo *ei)
+static enum td_err rows_of(struct tx *tx, const char *device, const struct ca_change *ch,
+                           struct arena *a, struct rows *ret, struct errinfo *ei)
 {
     static const struct {
         int64_t lo, hi;
     } range[] = {/* good and held ones are apart: judge() sorts the revoked ones out */
                  [CA_ACT_REVOKE] = {CA_GOOD, CA_HELD},
-                 [CA_ACT_HOLD] = {CA_GOOD, CA_GOOD},
+                 [CA_ACT_HOLD] = {CA_GOOD, CA_HELD},
                  [CA_ACT_RELEASE] = {CA_HELD, CA_HELD}};
     struct cur c;
     TD_TRY(tx_query(tx, &stmts[STMT_OF],
-                    SV_LIST(SV_TEXT(device), SV_INT(range[act].lo), SV_INT(range[act].hi)), &c,
-                    ei));
+                    SV_LIST(SV_TEXT(device), SV_INT(range[ch->act].lo), SV_INT(range[ch->act].hi)),
+                    &c, ei));
     enum td_err e;
     while ((e = cur_next(&c, ei)) == TD_OK) {
         if (ca_state_of(cur_int(&c, 5)) == CA_REVOKED)
+            continue;
+        if (ch->act == CA_ACT_RELEASE && !((unsigned)cur_int(&c, 8) & bit(ch)))
             continue;
         e = add_row(ret, &c, a, ei);
         if (e != TD_OK)
@@ -336,7 +391,7 @@ enum td_err ca_change_device(struct tx *tx, const char *device_serial, const cha
     arena_init(&a, ARENA_MAX);
     struct rows rs = {0};
     *ret_n = 0;
-    TD_TRY(rows_of(tx, device_serial, c->act, &a, &rs, ei));
+    TD_TRY(rows_of(tx, device_serial, c, &a, &rs, ei));
     for (size_t i = 0; i < rs.n; i++) {
         bool changed = false;
         if (purpose && strcmp(rs.list[i].purpose, purpose) != 0)
@@ -347,34 +402,54 @@ enum td_err ca_change_device(struct tx *tx, const char *device_serial, const cha
     return TD_OK;
 }
 
+/* *ret_changed: the holder did not hold the device before, or did. */
+static enum td_err mark(struct tx *tx, const char *device, bool hold, const struct ca_change *c,
+                        bool *ret_changed, struct errinfo *ei)
+{
+    unsigned was;
+    TD_TRY(ca_device_held(tx, device, &was, ei));
+    unsigned now = hold ? was | bit(c) : was & ~bit(c);
+    *ret_changed = now != was;
+    if (now == was)
+        return TD_OK;
+    if (now == 0)
+        return tx_exec(tx, &stmts[STMT_UNMARK], SV_LIST(SV_TEXT(device)), NULL, ei);
+    if (was == 0)
+        return tx_exec(tx, &stmts[STMT_MARK], SV_LIST(SV_TEXT(device), SV_INT(c->now), SV_INT(now)),
+                       NULL, ei);
+    return tx_exec(tx, &stmts[STMT_SET_MARK], SV_LIST(SV_TEXT(device), SV_INT(now)), NULL, ei);
+}
+
 enum td_err ca_hold_device(struct tx *tx, const char *device_serial, bool hold,
                            const struct ca_change *c, int64_t *ret_n, struct errinfo *ei)
 {
     struct ca_change all = *c;
-    int64_t marked = 0;
+    bool marked;
     all.act = hold ? CA_ACT_HOLD : CA_ACT_RELEASE;
     all.if_match = CA_IF_ANY;
-    if (hold)
-        TD_TRY(tx_exec(tx, &stmts[STMT_MARK], SV_LIST(SV_TEXT(device_serial), SV_INT(c->now)),
-                       &marked, ei));
-    else
-        TD_TRY(tx_exec(tx, &stmts[STMT_UNMARK], SV_LIST(SV_TEXT(device_serial)), &marked, ei));
+    TD_TRY(mark(tx, device_serial, hold, c, &marked, ei));
     TD_TRY(ca_change_device(tx, device_serial, "access", &all, ret_n, ei));
     if (!c->txn || (!marked && *ret_n == 0))
         return TD_OK;
-    char detail[48];
-    snprintf(detail, sizeof detail, "certificates=%lld", (long long)*ret_n);
+    char detail[64];
+    snprintf(detail, sizeof detail, "certificates=%lld by=%s", (long long)*ret_n,
+             ca_holder_name(c->by));
     return audit_add(tx, c->now, c->txn, c->actor, hold ? "device.hold" : "device.release",
                      device_serial, detail, ei);
 }
 
-enum td_err ca_device_held(struct tx *tx, const char *device_serial, bool *ret, struct errinfo *ei)
+enum td_err ca_device_held(struct tx *tx, const char *device_serial, unsigned *ret,
+                           struct errinfo *ei)
 {
     struct cur c;
+    *ret = 0;
     enum td_err e = tx_row(tx, &stmts[STMT_MARKED], SV_LIST(SV_TEXT(device_serial)), &c, ei);
-    *ret = e == TD_OK;
+    if (e == TD_NOTFOUND)
+        return TD_OK;
+    TD_TRY(e);
+    *ret = (unsigned)cur_int(&c, 0);
     cur_end(&c);
-    return e == TD_NOTFOUND ? TD_OK : e;
+    return TD_OK;
 }
 
 static struct ca_change revocation(const struct ca_change *c)

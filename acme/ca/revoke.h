@@ -33,10 +33,17 @@ TD_NODISCARD enum td_err ca_reason_parse(struct span name, int *ret, struct erri
 
 enum ca_act { CA_ACT_REVOKE, CA_ACT_HOLD, CA_ACT_RELEASE };
 
+/* Who holds: bits of the columns `holders`. What both hold is released when both let go. */
+enum ca_holder { CA_BY_ADMIN, CA_BY_POSTURE, CA_HOLDERS };
+
+/* "administrator", "posture". */
+const char *ca_holder_name(enum ca_holder h);
+
 struct ca_change {
     enum ca_act act;
-    int reason;       /* of CA_ACT_REVOKE */
-    int64_t if_match; /* the rev the caller saw, -1 for any */
+    enum ca_holder by; /* of CA_ACT_HOLD and CA_ACT_RELEASE */
+    int reason;        /* of CA_ACT_REVOKE */
+    int64_t if_match;  /* the rev the caller saw, -1 for any */
     int64_t now;
     const char *actor, *txn; /* txn NULL: neither audited nor told (mdm/store/outbox.h) */
     bool summed;             /* told, but the caller writes one audit row for all of them */
@@ -47,7 +54,8 @@ struct ca_change {
 /* One certificate, by serial number octets, inside the caller's transaction; audited. What is so
  * already changes nothing (*ret_changed false): revoked for the same reason, on hold, good when
  * released. TD_NOTFOUND; TD_INVAL for a reason that is not allowed; TD_STATE with reason
- * "already-revoked" for one that was revoked for another reason, or shall be held or released;
+ * "already-revoked" for one that was revoked for another reason, or shall be held or released, and
+ * "held-by-another" for one that shall be released and that others alone hold;
  * TD_CONFLICT with http 412 when if_match is not its rev.
  *
  * A certificate that is revoked while on hold keeps the date of the hold (X.509, reason
@@ -70,20 +78,21 @@ struct ca_one {
 enum td_err ca_one_job(struct tx *tx, void *ctx, struct errinfo *ei);
 
 /* All of a device that the act applies to, with that purpose (NULL for any): good and held ones for
- * CA_ACT_REVOKE, good ones for CA_ACT_HOLD, held ones for CA_ACT_RELEASE. *ret_n of them changed.
+ * CA_ACT_REVOKE and CA_ACT_HOLD, held ones for CA_ACT_RELEASE. *ret_n of them have another status.
  */
 TD_NODISCARD enum td_err ca_change_device(struct tx *tx, const char *device_serial,
                                           const char *purpose, const struct ca_change *c,
                                           int64_t *ret_n, struct errinfo *ei);
 
 /* Quarantine: the access certificates of a device go on hold (and it stays marked: those that it
- * gets later are on hold from their first moment), or are released. *ret_n certificates changed. */
+ * gets later are on hold from their first moment), or c->by lets them go, and what nobody else
+ * holds is released. *ret_n certificates changed. */
 TD_NODISCARD enum td_err ca_hold_device(struct tx *tx, const char *device_serial, bool hold,
                                         const struct ca_change *c, int64_t *ret_n,
                                         struct errinfo *ei);
 
-/* Whether that mark stands. */
-TD_NODISCARD enum td_err ca_device_held(struct tx *tx, const char *device_serial, bool *ret,
+/* Who set that mark: bits of enum ca_holder, 0 for nobody. */
+TD_NODISCARD enum td_err ca_device_held(struct tx *tx, const char *device_serial, unsigned *ret,
                                         struct errinfo *ei);
 
 /* The device leaves: revokes every certificate of it that is not revoked yet, inside the caller's

@@ -19,6 +19,14 @@ struct acme_policy {
     int renew_permille; /* of a certificate's life, behind which it is renewed; 0: two thirds */
 };
 
+/* What an order brought to light. */
+struct acme_news {
+    const char *serial;
+    const char *facts; /* attested now (attest_facts_json), NULL when a certificate is issued */
+    int64_t now;
+    const char *txn;
+};
+
 struct acme_ops {
     void *ctx;
     /* TD_OK when the serial number is listed in the inventory at this moment, TD_NOTFOUND when
@@ -38,6 +46,11 @@ struct acme_ops {
      * number alone. */
     enum td_err (*device_facts)(void *ctx, struct tx *tx, const char *serial, const char *facts,
                                 struct arena *a, struct profile_facts *ret, struct errinfo *ei);
+    /* In the transaction that accepts an attestation, and before the record of a certificate. NULL
+     * where nobody listens. Its own ctx. */
+    enum td_err (*device_told)(void *ctx, struct tx *tx, const struct acme_news *n,
+                               struct errinfo *ei);
+    void *told_ctx;
 };
 
 /* The profile of the directory that Link rel="index" names where a URL names none. A profile's name

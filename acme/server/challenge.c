@@ -170,6 +170,8 @@ static enum td_err accept_order(struct tx *tx, struct answer *s, struct errinfo 
     s->done.spki_sha256 = SPAN_ARR(s->att.spki_sha256);
     s->done.evidence_id = s->evidence_id;
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_VALIDATED, ei));
+    const struct acme_news news = {s->o.serial, s->facts, s->c->now, s->o.id};
+    TD_TRY(acme_tell(s->c->acme, tx, &news, ei));
     struct attempt t = acme_attempt(s->c, s->o.serial, s->o.id, "accepted", NULL);
     t.detail = "attestation verified";
     return attempt_add(tx, &t, ei);

@@ -146,6 +146,9 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     s->done.cert_serial = s->rec.serial;
     TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_ISSUED, ei));
+    /* a device that is not in order gets its certificate on hold */
+    const struct acme_news news = {s->o.serial, NULL, s->c->now, s->o.id};
+    TD_TRY(acme_tell(s->c->acme, tx, &news, ei));
     TD_TRY(ca_record_add(tx, &s->rec, ei));
     TD_TRY(client_id_consume(tx, s->o.id, s->c->now, ei));
     if (s->replaces && s->renews.n)

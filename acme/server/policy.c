@@ -33,6 +33,13 @@ enum td_err acme_policy_get(const struct acme *a, struct span profile, struct ar
                        "no certificate profile of this name is issued here");
 }
 
+enum td_err acme_tell(const struct acme *a, struct tx *tx, const struct acme_news *n,
+                      struct errinfo *ei)
+{
+    const struct acme_ops *ops = &a->conf.ops;
+    return ops->device_told ? ops->device_told(ops->told_ctx, tx, n, ei) : TD_OK;
+}
+
 enum td_err acme_policy_names(const struct acme_policy *p, const char *id_type,
                               const char *identifier, struct errinfo *ei)
 {

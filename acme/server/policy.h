@@ -22,4 +22,8 @@ TD_NODISCARD enum td_err acme_policy_allows(const struct acme *a, struct tx *tx,
                                             const char *profile, const char *serial,
                                             const char *facts, struct errinfo *ei);
 
+/* Tells ops.device_told. */
+TD_NODISCARD enum td_err acme_tell(const struct acme *a, struct tx *tx, const struct acme_news *n,
+                                   struct errinfo *ei);
+
 #endif

@@ -38,11 +38,12 @@ VENDORS = {
 
 # First words of a room's global symbols beside the stems of its files.
 PREFIXES = {
-    "base": {"b64url", "resp"},
+    "base": {"b64url", "resp", "version"},
     "crypt": {"cert", "csr", "trust", "key", "crypt", "digest", "x509", "cms", "ocsp", "crl", "ber", "ossl"},
     "store": {"store", "tx", "cur", "audit", "attempt", "migrations", "migration", "sqlite", "stmt"},
     "core": {"core", "command", "push"},
     "inventory": {"inv", "inventory", "csv"},
+    "posture": {"posture"},
     "wire": {"plist", "json", "xml", "wire"},
     "ca": {"ca", "signer", "client"},
     "signer_msg": {"signer", "msg"},

@@ -27,7 +27,7 @@ listing = json.loads(subprocess.run(
     ["ctest", "--test-dir", build, "--show-only=json-v1", "-L", f"^{label}$"],
     check=True, capture_output=True, text=True).stdout)
 tests = [t for t in listing["tests"] if "command" in t]
-STORE_ROOMS = r"test_(store|core|inventory|ca|acme|auth|api|enroll|device|clean|hook)_"
+STORE_ROOMS = r"test_(store|core|inventory|posture|ca|acme|auth|api|enroll|device|clean|hook)_"
 if "TD_TEST_PG" in os.environ:
     tests += [{**t, "name": t["name"] + " on PostgreSQL", "engine": "pg"} for t in tests
               if re.match(STORE_ROOMS, t["name"])]

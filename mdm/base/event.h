@@ -6,7 +6,8 @@
 #include "mdm/base/err.h"
 
 enum event_type {
-    EVENT_DEVICE_LEAVING, /* payload: struct inv_leaving (mdm/inventory/devices.h) */
+    EVENT_DEVICE_LEAVING, /* payload: struct inv_event (mdm/inventory/devices.h) */
+    EVENT_DEVICE_CHANGED, /* likewise: its row in the inventory */
     EVENT_TYPE_MAX
 };
 

@@ -73,6 +73,20 @@ static enum td_err authenticate_cert(struct job *j, struct tx *tx, const struct 
                              : TD_OK;
 }
 
+static enum td_err tell(const struct job *j, struct tx *tx, enum core_told what, const char *serial,
+                        struct errinfo *ei)
+{
+    const struct core_ops *ops = &j->c->conf.ops;
+    const struct core_news n = {.what = what,
+                                .serial = serial,
+                                .os_version = j->m->os_version,
+                                .build = j->m->build,
+                                .product = j->m->product,
+                                .now = j->now,
+                                .txn = j->txn};
+    return ops->told ? ops->told(ops->ctx, tx, &n, ei) : TD_OK;
+}
+
 /* The enrolment another UDID of this serial had (a new main board) goes, or a certificate and a
  * queue would live on beside the new ones; what its commands came to stays with the serial. */
 static enum td_err replace_others(struct job *j, struct tx *tx, const char *serial,
@@ -139,6 +153,7 @@ static enum td_err authenticate_write(struct job *j, struct tx *tx, const char *
                    NULL, ei));
     TD_TRY(audit_add(tx, j->now, j->txn, "device", "enrollment.authenticate", serial,
                      exists ? "again" : "new", ei));
+    TD_TRY(tell(j, tx, CORE_TOLD_AUTHENTICATE, serial, ei));
     return accepted(j, tx, serial, "Authenticate", ei);
 }
 
@@ -164,6 +179,7 @@ static enum td_err authenticate_renewed(struct job *j, struct tx *tx, const stru
                            SV_TEXT(m->product), SV_TEXT(m->os_version), SV_TEXT(m->build),
                            SV_BLOB(j->body)),
                    NULL, ei));
+    TD_TRY(tell(j, tx, CORE_TOLD_AUTHENTICATE, who->row.serial, ei));
     return accepted(j, tx, who->row.serial, "Authenticate (renewed identity)", ei);
 }
 
@@ -203,13 +219,10 @@ static enum td_err authenticate(struct job *j, struct tx *tx, struct core_who *w
 static enum td_err queue_configured(struct job *j, struct tx *tx, const struct core_who *who,
                                     struct errinfo *ei)
 {
-    struct cur cur;
-    enum td_err e = tx_row(tx, CORE_SQL(CMD_OPEN_TYPE),
-                           SV_LIST(SV_TEXT(who->row.id), SV_TEXT("DeviceConfigured")), &cur, ei);
-    if (e == TD_OK)
-        cur_end(&cur);
-    if (e != TD_NOTFOUND)
-        return e;
+    bool open;
+    TD_TRY(core_command_open(tx, who->row.id, "DeviceConfigured", &open, ei));
+    if (open)
+        return TD_OK;
     return tx_exec(tx, CORE_SQL(CMD_INSERT),
                    SV_LIST(SV_TEXT(j->uuid), SV_TEXT(who->row.id), SV_TEXT("DeviceConfigured"),
                            SV_BLOB(j->configured), SV_TEXT("server"), SV_INT(j->now)),
@@ -239,6 +252,7 @@ static enum td_err token_update(struct job *j, struct tx *tx, struct core_who *w
         TD_TRY(audit_add(tx, j->now, j->txn, "device", "enrollment.enrolled", who->row.serial, "",
                          ei));
         TD_TRY(accepted(j, tx, who->row.serial, "TokenUpdate", ei));
+        TD_TRY(tell(j, tx, CORE_TOLD_ENROLLED, who->row.serial, ei));
     }
     if (m->awaiting > 0)
         TD_TRY(queue_configured(j, tx, who, ei));
@@ -260,7 +274,8 @@ static enum td_err check_out(struct job *j, struct tx *tx, struct core_who *who,
     /* A stolen, revoked certificate must not end an enrolment that goes on. */
     if (who->row.state != CORE_LEAVING)
         TD_TRY(core_alive(who, ei));
-    return core_row_removed(tx, &who->row, j->now, j->txn, "CheckOut", ei);
+    TD_TRY(core_row_removed(tx, &who->row, j->now, j->txn, "CheckOut", ei));
+    return tell(j, tx, CORE_TOLD_REMOVED, who->row.serial, ei);
 }
 
 /* --- the others ---------------------------------------------------------------------------- */

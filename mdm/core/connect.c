@@ -140,6 +140,20 @@ static enum td_err reported_uuid(struct job *j, struct tx *tx, char out[static C
     return TD_OK;
 }
 
+static enum td_err tell(const struct job *j, struct tx *tx, const char *uuid, const char *type,
+                        struct errinfo *ei)
+{
+    const struct core_ops *ops = &j->c->conf.ops;
+    const struct core_news n = {.what = CORE_TOLD_REPORT,
+                                .serial = j->row.serial,
+                                .request_type = type,
+                                .command = uuid,
+                                .report = j->r->body,
+                                .now = j->now,
+                                .txn = j->txn};
+    return ops->told ? ops->told(ops->ctx, tx, &n, ei) : TD_OK;
+}
+
 static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid, const char *type,
                                  struct errinfo *ei)
 {
@@ -157,10 +171,11 @@ static enum td_err close_command(struct job *j, struct tx *tx, const char *uuid,
         .data = {{"command", uuid}, {"request", type}, {"state", j->st->state}}};
     TD_TRY(outbox_add(tx, &ev, ei));
     j->done = true;
-    if (strcmp(type, "DeviceConfigured") == 0 &&
-        strcmp(j->st->state, "acknowledged") == 0) /* MB-16 */
+    if (strcmp(j->st->state, "acknowledged") != 0)
+        return TD_OK;
+    if (strcmp(type, "DeviceConfigured") == 0) /* MB-16 */
         return tx_exec(tx, CORE_SQL(ENR_CONFIGURED), SV_LIST(SV_TEXT(j->row.id)), NULL, ei);
-    return TD_OK;
+    return tell(j, tx, uuid, type, ei);
 }
 
 static enum td_err apply_report(struct job *j, struct tx *tx, struct errinfo *ei)

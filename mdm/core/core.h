@@ -23,8 +23,25 @@ struct core_cert {
     uint8_t renews_sha256[SHA256_SIZE];
 };
 
+/* What a device told, beside what the protocol needs. */
+enum core_told {
+    CORE_TOLD_AUTHENTICATE, /* os_version, build, product */
+    CORE_TOLD_ENROLLED,     /* it is enrolled now */
+    CORE_TOLD_REPORT,       /* request_type, report: an acknowledged command */
+    CORE_TOLD_REMOVED       /* its enrolment is over */
+};
+struct core_news {
+    enum core_told what;
+    const char *serial, *os_version, *build, *product, *request_type, *command /* UUID */;
+    const struct plist *report; /* the root of it */
+    int64_t now;
+    const char *txn;
+};
+
 struct core_ops {
     void *ctx;
+    /* In the transaction that records it; NULL where nobody listens. */
+    enum td_err (*told)(void *ctx, struct tx *tx, const struct core_news *n, struct errinfo *ei);
     /* TD_NOTFOUND: not a certificate of ours. */
     enum td_err (*cert_lookup)(void *ctx, struct tx *tx, const uint8_t sha256[static SHA256_SIZE],
                                struct core_cert *ret, struct errinfo *ei);
@@ -133,12 +150,17 @@ struct core_prepared {
     const char *type, *actor;
     struct span body;
     int64_t now;
+    bool routine; /* what the server asks by itself, time and again: not audited */
 };
 TD_NODISCARD enum td_err core_prepare(struct core *c, const struct plist *command, const char *uuid,
                                       const char *actor, struct arena *a, struct core_prepared *ret,
                                       struct errinfo *ei);
 TD_NODISCARD enum td_err core_enqueue_in(struct tx *tx, const char *serial,
                                          const struct core_prepared *p, struct errinfo *ei);
+
+/* Whether a command of that type waits for an enrolment, or was given out and not reported yet. */
+TD_NODISCARD enum td_err core_command_open(struct tx *tx, const char *enrollment, const char *type,
+                                           bool *ret, struct errinfo *ei);
 
 /* Takes a command back that the device has not been given yet; one that it was given stays. */
 TD_NODISCARD enum td_err core_command_cancel(struct tx *tx, const char *uuid, int64_t now,

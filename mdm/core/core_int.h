@@ -2,18 +2,18 @@
 #ifndef TD_CORE_CORE_INT_H
 #define TD_CORE_CORE_INT_H
 
+#include "mdm/base/tick.h"
 #include "mdm/base/uuid.h"
 #include "mdm/core/core.h"
 #include "mdm/core/message.h"
 #include "mdm/core/sql.h"
-#include "mdm/core/tick.h"
 
 struct core_seen;
 struct core_refusals;
 
 struct core {
     struct core_conf conf;
-    struct core_tick *pump;
+    struct tick *pump;
     unsigned pump_failures; /* batches in a row with a failed push; the pump's thread only */
     bool pump_recovered;    /* leases of an earlier run were ended; the pump's thread only */
     struct core_seen *seen;

@@ -190,6 +190,7 @@ static enum td_err report_read(const struct plist *d, struct arena *a, struct co
     r->udid = udid ? udid : enrollment_id;
     r->user_channel = user_channel(d);
     r->decoded = true;
+    r->body = d;
     return TD_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "mdm/base/arena.h"
 #include "mdm/base/err.h"
+#include "mdm/wire/plist.h"
 
 #define CORE_ID_MAX 64     /* a UDID has 25, 36 or 40 characters */
 #define CORE_TEXT_MAX 255  /* device name and the like; longer ones are cut */
@@ -35,6 +36,7 @@ struct core_report {
     const char *udid;   /* UDID or EnrollmentID; NULL when absent */
     bool user_channel;
     bool decoded; /* false: not a property list; status and uuid were salvaged (MB-48) */
+    const struct plist *body; /* its dict when decoded, in the arena */
 };
 
 /* TD_PARSE only when neither a Status nor a CommandUUID can be made out. */

@@ -152,14 +152,14 @@ static bool pump_batch(struct core *c, struct batch *b)
     if (b->n == 0)
         return false;
     bool all = true;
-    for (size_t i = 0; i < b->n && !core_tick_stopping(c->pump); i++)
+    for (size_t i = 0; i < b->n && !tick_stopping(c->pump); i++)
         all &= push_one(c, &b->wants[i]);
     c->pump_failures = all ? 0 : c->pump_failures + 1;
     /* Not settled: the lease runs out and the push is sent once more, which is harmless. */
     e = store_write(c->conf.store, settle_job, b, &ei);
     if (e != TD_OK)
         log_ev(LOG_ERROR, "push.settle_failed", KV("error", err_msg(&ei, e)));
-    return b->n == BATCH && !core_tick_stopping(c->pump);
+    return b->n == BATCH && !tick_stopping(c->pump);
 }
 
 static void pump(void *ctx)
@@ -183,16 +183,16 @@ static void pump(void *ctx)
 
 enum td_err core_pump_start(struct core *c, struct errinfo *ei)
 {
-    return core_tick_start("td-push", PERIOD_MS, pump, c, &c->pump, ei);
+    return tick_start("td-push", PERIOD_MS, pump, c, &c->pump, ei);
 }
 
 void core_pump_kick(struct core *c)
 {
-    core_tick_kick(c->pump);
+    tick_kick(c->pump);
 }
 
 void core_pump_stop(struct core *c)
 {
-    core_tick_stop(c->pump);
+    tick_stop(c->pump);
     c->pump = NULL;
 }

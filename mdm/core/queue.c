@@ -31,9 +31,23 @@ enum td_err core_enqueue_in(struct tx *tx, const char *serial, const struct core
         return err_reason(ei, TD_EXISTS, "command-uuid-used", "that CommandUUID was used before");
     TD_TRY(e);
     TD_TRY(tx_exec(tx, CORE_SQL(PUSH_WANT), SV_LIST(SV_TEXT(row.id), SV_INT(p->now)), NULL, ei));
+    if (p->routine)
+        return TD_OK;
     char detail[160];
     snprintf(detail, sizeof detail, "%s %s", p->type, p->uuid);
     return audit_add(tx, p->now, p->txn, p->actor, "command.queue", row.serial, detail, ei);
+}
+
+enum td_err core_command_open(struct tx *tx, const char *enrollment, const char *type, bool *ret,
+                              struct errinfo *ei)
+{
+    struct cur cur;
+    enum td_err e =
+        tx_row(tx, CORE_SQL(CMD_OPEN_TYPE), SV_LIST(SV_TEXT(enrollment), SV_TEXT(type)), &cur, ei);
+    *ret = e == TD_OK;
+    if (*ret)
+        cur_end(&cur);
+    return e == TD_NOTFOUND ? TD_OK : e;
 }
 
 enum td_err core_command_cancel(struct tx *tx, const char *uuid, int64_t now, struct errinfo *ei)

@@ -27,7 +27,7 @@ struct table {
 
 struct core_seen {
     struct core *c;
-    struct core_tick *tick;
+    struct tick *tick;
     pthread_mutex_t mutex;
     struct table *live, *spare; /* live is under the mutex; spare is the thread's */
     /* the sweep: the thread's own */
@@ -63,7 +63,7 @@ void core_seen_note(struct core_seen *s, const char *id, int64_t now)
     }
     pthread_mutex_unlock(&s->mutex);
     if (kick)
-        core_tick_kick(s->tick);
+        tick_kick(s->tick);
 }
 
 static enum td_err flush_job(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -204,7 +204,7 @@ enum td_err core_seen_start(struct core *c, struct core_seen **ret, struct errin
         seen_free(s);
         return err_set(ei, TD_NOMEM, "no memory for the last-seen table");
     }
-    enum td_err e = core_tick_start("td-seen", PERIOD_MS, tick, s, &s->tick, ei);
+    enum td_err e = tick_start("td-seen", PERIOD_MS, tick, s, &s->tick, ei);
     if (e != TD_OK) {
         seen_free(s);
         return e;
@@ -217,7 +217,7 @@ void core_seen_stop(struct core_seen *s)
 {
     if (!s)
         return;
-    core_tick_stop(s->tick);
+    tick_stop(s->tick);
     s->tick = NULL;
     flush(s);
     seen_free(s);

@@ -247,6 +247,8 @@ static enum td_err put_job(struct tx *tx, void *ctx, struct errinfo *ei)
     if (same)
         return TD_OK;
     TD_TRY(write_row(tx, ch, rev, ei));
+    const struct inv_event changed = {tx, ch->serial, ch->actor, ch->txn, ch->now};
+    TD_TRY(event_publish(ch->inv->bus, EVENT_DEVICE_CHANGED, &changed, ei));
     return audit_add(tx, ch->now, ch->txn, ch->actor,
                      ch->created ? "inventory.create" : "inventory.update", ch->serial,
                      ch->d->source, ei);
@@ -286,7 +288,7 @@ static enum td_err delete_job(struct tx *tx, void *ctx, struct errinfo *ei)
         return changed_meanwhile(ei);
     TD_TRY(write_groups(tx, ch->serial, (struct span){NULL, 0}, ei));
     TD_TRY(audit_add(tx, ch->now, ch->txn, ch->actor, "inventory.delete", ch->serial, "", ei));
-    const struct inv_leaving leaving = {
+    const struct inv_event leaving = {
         .tx = tx, .serial = ch->serial, .actor = ch->actor, .txn = ch->txn, .now = ch->now};
     return event_publish(ch->inv->bus, EVENT_DEVICE_LEAVING, &leaving, ei);
 }
@@ -304,6 +306,7 @@ enum td_err inv_delete(struct inventory *inv, const char *serial, int64_t if_mat
 /* --- many devices ---------------------------------------------------------------------------- */
 
 struct import {
+    const struct inventory *inv;
     const struct inv_rows *rows;
     const char *source, *actor;
     char txn[RNG_ID_SIZE];
@@ -338,6 +341,8 @@ static enum td_err import_row(struct tx *tx, struct import *im, const struct inv
     memcpy(serial, row->fields[INV_SERIAL].p, row->fields[INV_SERIAL].n);
     if (row->has[INV_GROUPS])
         TD_TRY(write_groups(tx, serial, row->fields[INV_GROUPS], ei));
+    const struct inv_event ev = {tx, serial, im->actor, im->txn, im->now};
+    TD_TRY(event_publish(im->inv->bus, EVENT_DEVICE_CHANGED, &ev, ei));
     return audit_add(tx, im->now, im->txn, im->actor,
                      created ? "inventory.create" : "inventory.update", serial, im->source, ei);
 }
@@ -367,7 +372,7 @@ enum td_err inv_import_csv(struct inventory *inv, struct span csv, const char *s
     struct inv_rows rows;
     TD_TRY(inv_rows_parse(csv, &rows, &ret->line, ei));
     struct import im = {
-        .rows = &rows, .source = source, .actor = actor, .now = clock_now(inv->clock)};
+        .inv = inv, .rows = &rows, .source = source, .actor = actor, .now = clock_now(inv->clock)};
     rng_id(inv->rng, im.txn);
     enum td_err e = store_write(inv->store, import_job, &im, ei);
     inv_rows_free(&rows);

@@ -21,8 +21,8 @@ struct inv_device {
     int64_t rev, created_at, updated_at;
 };
 
-/* Payload of EVENT_DEVICE_LEAVING. */
-struct inv_leaving {
+/* Payload of EVENT_DEVICE_LEAVING and EVENT_DEVICE_CHANGED. */
+struct inv_event {
     struct tx *tx;
     const char *serial, *actor, *txn; /* txn: id tying the audit rows together */
     int64_t now;

@@ -5,6 +5,7 @@
 
 #include "mdm/base/buf.h"
 #include "mdm/base/str.h"
+#include "mdm/base/words.h"
 
 static bool separator(uint8_t c)
 {
@@ -28,17 +29,6 @@ struct span inv_groups_next(struct span *rest)
     return next_word(rest);
 }
 
-static bool valid(struct span w)
-{
-    for (size_t i = 0; i < w.n; i++) {
-        uint8_t c = w.p[i];
-        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!alnum && c != '-' && c != '_' && c != '.')
-            return false;
-    }
-    return w.n <= INV_GROUP_MAX;
-}
-
 static int by_bytes(const void *a, const void *b)
 {
     const struct span *x = a, *y = b;
@@ -52,7 +42,7 @@ enum td_err inv_groups_parse(struct span text, struct arena *a, const char **ret
     struct span words[INV_GROUPS_MAX] = {{NULL, 0}}, w;
     size_t n = 0;
     while ((w = next_word(&text)).n > 0) {
-        if (!valid(w))
+        if (!words_plain(w) || w.n > INV_GROUP_MAX)
             return err_reason(ei, TD_INVAL, "invalid-group",
                               "a group's name has 1 to %d letters, digits, '-', '_', '.'",
                               INV_GROUP_MAX);

@@ -11,7 +11,7 @@ extern const struct store_stmts attempt_stmts;
 struct attempt {
     int64_t id, at;
     const char *serial;  /* "" when no device could be told */
-    const char *source;  /* "enroll", "acme", "checkin", "connect" */
+    const char *source;  /* "enroll", "acme", "checkin", "connect", "posture" */
     const char *outcome; /* "issued", "accepted", "refused" */
     const char *reason;  /* code, "" */
     const char *detail;

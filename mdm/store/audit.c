@@ -44,6 +44,11 @@ static const struct {
     {"inventory.import", NONE, 0}, /* its rows tell */
     {"inventory.update", DEVICE, OUTBOX_DEVICE_CHANGED},
     {"invitation.create", NONE, 0},
+    {"posture.change", OWN, 0},
+    {"posture.exempt", NONE, 0},
+    {"posture.fact", NONE, 0},
+    {"posture.rule", NONE, 0},
+    {"posture.rule.delete", NONE, 0},
     {"profile.assign", DEVICE, OUTBOX_PROFILE_ASSIGNED},
     {"profile.policy", NONE, 0},
     {"profile.unassign", DEVICE, OUTBOX_PROFILE_UNASSIGNED},

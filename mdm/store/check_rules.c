@@ -62,6 +62,19 @@ const struct check_rule check_rules[] = {
     RULE("certificate-without-evidence", "b", "its evidence is named but gone",
          "SELECT c.serial FROM certificates c WHERE c.status = 0 AND c.evidence_id IS NOT NULL AND"
          " NOT EXISTS (SELECT 1 FROM evidence v WHERE v.id = c.evidence_id) ORDER BY c.serial"),
+    RULE("held-by-nobody", "b",
+         "on hold, though nobody holds it, or held by somebody and not on hold",
+         "SELECT serial FROM certificates WHERE (status = 2 AND holders = 0) OR (status <> 2 AND"
+         " holders <> 0) ORDER BY serial"),
+    /* posture */
+    RULE("posture-of-unlisted", "t", "posture of a device that is not in the inventory",
+         "SELECT p.serial FROM posture_devices p WHERE NOT EXISTS (SELECT 1 FROM inv_devices d"
+         " WHERE d.serial = p.serial) ORDER BY p.serial"),
+    RULE("good-though-held", "t",
+         "posture holds the device, and an access certificate of it is good",
+         "SELECT p.serial FROM posture_devices p WHERE p.state IN (2, 3) AND EXISTS (SELECT 1 FROM"
+         " certificates c WHERE c.device_serial = p.serial AND c.status = 0 AND c.purpose ="
+         " 'access') ORDER BY p.serial"),
     /* ACME */
     RULE("order-of-nobody", "t", "an order whose account is gone",
          "SELECT o.id FROM acme_orders o WHERE NOT EXISTS (SELECT 1 FROM acme_accounts a WHERE"

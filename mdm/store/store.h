@@ -78,7 +78,13 @@ bool store_shared(const struct store *s);
 uint64_t store_epoch(const struct store *s);
 
 /* Periodic work that one node at a time does. */
-enum store_job { STORE_JOB_CLEAN, STORE_JOB_RENEW, STORE_JOB_CRL, STORE_JOB_MAX };
+enum store_job {
+    STORE_JOB_CLEAN,
+    STORE_JOB_RENEW,
+    STORE_JOB_CRL,
+    STORE_JOB_POSTURE,
+    STORE_JOB_MAX
+};
 
 /* True when the job is this node's to do now: it asks for it, and keeps it until it ends or loses
  * the database. Always true on SQLite. Blocks for a round trip; never inside a job. As a node that

@@ -60,6 +60,7 @@ TD_NODISCARD enum td_err plist_int(const struct plist *d, const char *key, int64
 TD_NODISCARD enum td_err plist_bool(const struct plist *d, const char *key, bool *ret);
 /* The value of a node itself. */
 TD_NODISCARD enum td_err plist_str_val(const struct plist *p, struct arena *a, const char **ret);
+TD_NODISCARD enum td_err plist_data_val(const struct plist *p, struct arena *a, struct span *ret);
 
 /* --- building: every call returns NULL / TD_NOMEM without memory; children belong to the parent.
  * A key that exists is replaced where it stands. TD_INVAL (NULL) when d is no dict / array. */

@@ -70,9 +70,8 @@ enum td_err plist_str(const struct plist *d, const char *key, struct arena *a, c
     return plist_str_val(plist_get(d, key), a, ret);
 }
 
-enum td_err plist_data(const struct plist *d, const char *key, struct arena *a, struct span *ret)
+enum td_err plist_data_val(const struct plist *p, struct arena *a, struct span *ret)
 {
-    const struct plist *p = plist_get(d, key);
     if (!p)
         return TD_NOTFOUND;
     if (p->type != PLIST_T_DATA)
@@ -84,6 +83,11 @@ enum td_err plist_data(const struct plist *d, const char *key, struct arena *a, 
         return TD_NOMEM;
     *ret = s;
     return TD_OK;
+}
+
+enum td_err plist_data(const struct plist *d, const char *key, struct arena *a, struct span *ret)
+{
+    return plist_data_val(plist_get(d, key), a, ret);
 }
 
 enum td_err plist_int(const struct plist *d, const char *key, int64_t *ret)

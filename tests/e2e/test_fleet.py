@@ -1,5 +1,7 @@
 """Many devices at once: also what the server does under ThreadSanitizer."""
+import base64
 import json
+import os
 import threading
 import unittest
 
@@ -56,6 +58,41 @@ class Fleet(unittest.TestCase):
         with Server(**{"enroll-key_size": "384"}) as server:
             summary = server.fleet(2, None, "--prefix", "P384")
             self.assertEqual((summary["enrolled"], summary["failed"]), (2, 0), summary)
+
+    def test_posture_of_simulated_devices(self):
+        """What --posture says is attested and reported, and stays so in later runs."""
+        with Server() as server:
+            listed = os.path.join(server.dir, "posture.csv")
+            with open(listed, "w", encoding="ascii") as f:
+                f.write("serial,model\nMAC1,MacBook Pro\nPHONE1,iPhone\n")
+            summary = server.fleet(None, listed, "--put-inventory", "--posture",
+                                   "sip=off,os=15.0,passcode=off")
+            self.assertEqual((summary["enrolled"], summary["failed"]), (2, 0), summary)
+            facts = {s: server.api("GET", f"/api/v1/devices/{s}/evidence").json["evidence"][0]["facts"]
+                     for s in ("MAC1", "PHONE1")}
+            self.assertEqual([(f["sip"], f["os_version"], f["secure_boot"]) for f in facts.values()],
+                             [("disabled", "15.0", "Full Security"), (None, "15.0", None)])
+
+            def said(serial, *posture, **members):
+                uuid = server.command(serial, **members or {"request_type": "SecurityInfo"})
+                server.connect("--serial", serial, "--pki", server.pki, *posture)
+                return server.api("GET", f"/api/v1/devices/{serial}/commands/{uuid}").json["result"]
+
+            self.assertFalse(said("PHONE1")["SecurityInfo"]["PasscodePresent"])
+            self.assertTrue(said("PHONE1", "--posture", "passcode=on")["SecurityInfo"]["PasscodePresent"])
+            self.assertTrue(said("PHONE1")["SecurityInfo"]["PasscodePresent"])
+            got = said("MAC1", "--posture", "filevault=off,secure_boot=off,firewall=unknown")["SecurityInfo"]
+            self.assertEqual((got["FDE_Enabled"], got["SystemIntegrityProtectionEnabled"],
+                              got["SecureBoot"]["SecureBootLevel"]), (False, False, "off"))
+            self.assertNotIn("FirewallEnabled", got["FirewallSettings"])
+            got = said("MAC1", "--posture", "lie=on", request_type="DeviceInformation",
+                       queries=["OSVersion", "DevicePropertiesAttestation"],
+                       device_attestation_nonce="AAEC")["QueryResponses"]
+            self.assertEqual(got["OSVersion"], "15.1")
+            leaf = base64.b64decode(got["DevicePropertiesAttestation"][0])
+            for truth in (b"Permissive Security", b"15.0"):
+                self.assertIn(truth, leaf)
+            self.assertTrue(said("MAC1")["SecurityInfo"]["FDE_Enabled"])
 
 
 if __name__ == "__main__":

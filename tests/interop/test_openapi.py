@@ -80,6 +80,7 @@ class Description(unittest.TestCase):
         self.devices(call, first)
         self.certificates(call, first)
         self.access(call, second)
+        self.posture(call, second)
         self.administration(call)
         self.webhooks(call)
         self.assertEqual(call(200, "getOpenapi", token=""), self.document)
@@ -156,6 +157,36 @@ class Description(unittest.TestCase):
         call(201, "assignAccess", serial, body={"profile": "access", "wifi": wifi})
         assert call(200, "listAccess", serial)["profiles"]
         call(204, "removeAccess", serial, "access")
+
+    def posture(self, call, serial):
+        rule = {"description": "d", "message": "m", "fact": "os_version", "op": ">=", "value": "11",
+                "platforms": ["ios"], "groups": [], "attested": False, "max_age": 0,
+                "unknown": "fail", "confirm": 1, "grace": 60, "revoke_after": 0, "enforce": False,
+                "enabled": True}
+        call(200, "listPostureFacts")
+        call(201, "putPostureRule", "os", body=rule)
+        call(200, "putPostureRule", "os", body=rule)
+        call(201, "putPostureRule", "edr", body={"fact": "external.edr", "value": True})
+        call(201, "putPostureRule", "build", body={"fact": "build", "op": "in", "value": ["A", "B"]})
+        call(400, "putPostureRule", "os", body={"fact": "nothing", "value": True})
+        call(412, "putPostureRule", "os", body=rule, headers={"If-Match": '"9"'})
+        call(200, "getPostureRule", "build")
+        call(404, "getPostureRule", "none")
+        call(200, "listPostureRules")
+        call(204, "putDeviceFact", serial, "external.edr", body={"value": False})
+        assert call(200, "getDevicePosture", serial)["state"] == "held"
+        call(404, "getDevicePosture", "NOWHERE1")
+        assert call(200, "listPostureRuleDevices", "edr")["devices"] == [serial]
+        assert call(200, "listPostureDevices", query="?state=held&limit=1")["next_cursor"]
+        call(200, "exemptDevice", serial, body={"seconds": 60})
+        call(400, "exemptDevice", serial, body={"seconds": 0})
+        call(200, "endExemption", serial)
+        call(200, "refreshDevicePosture", serial)
+        call(409, "refreshDevicePosture", "OPENAPI1", body={})
+        call(204, "deleteDeviceFact", serial, "external.edr")
+        call(404, "deleteDeviceFact", serial, "external.edr")
+        call(204, "deletePostureRule", "edr")
+        call(404, "deletePostureRule", "edr")
 
     def administration(self, call):
         made = call(201, "createToken", body={"name": "t", "scopes": "devices:read", "ttl": 60})

@@ -7,6 +7,7 @@
 
 struct job {
     struct device *d;
+    struct posture says;
     struct pki *pki;
     const struct answers_env *env;
     const struct plist *command;
@@ -56,14 +57,27 @@ static void q_name(struct job *j, const char *name)
     plistw_str(&j->r->xml, name, j->d->name);
 }
 
+/* A text or a flag that the device does not say is left out. */
+static void said_text(struct buf *b, const char *key, const char *v)
+{
+    if (v && *v)
+        plistw_str(b, key, v);
+}
+
+static void said_flag(struct buf *b, const char *key, int v)
+{
+    if (v >= 0)
+        plistw_bool(b, key, v != 0);
+}
+
 static void q_os(struct job *j, const char *name)
 {
-    plistw_str(&j->r->xml, name, j->d->os_version);
+    said_text(&j->r->xml, name, j->says.os);
 }
 
 static void q_build(struct job *j, const char *name)
 {
-    plistw_str(&j->r->xml, name, j->d->build);
+    said_text(&j->r->xml, name, j->says.build);
 }
 
 static void q_model_name(struct job *j, const char *name)
@@ -98,7 +112,19 @@ static void q_battery(struct job *j, const char *name)
 
 static void q_supervised(struct job *j, const char *name)
 {
-    plistw_bool(&j->r->xml, name, false);
+    said_flag(&j->r->xml, name, j->says.supervised);
+}
+
+static void q_lost(struct job *j, const char *name)
+{
+    if (!j->d->mac)
+        said_flag(&j->r->xml, name, j->says.lost_mode);
+}
+
+static void q_sip(struct job *j, const char *name)
+{
+    if (j->d->mac)
+        said_flag(&j->r->xml, name, j->says.sip);
 }
 
 static void q_silicon(struct job *j, const char *name)
@@ -158,6 +184,8 @@ static const struct {
     {"BatteryLevel", q_battery},
     {"IsSupervised", q_supervised},
     {"IsAppleSilicon", q_silicon},
+    {"IsMDMLostModeEnabled", q_lost},
+    {"SystemIntegrityProtectionEnabled", q_sip},
     {"WiFiMAC", q_wifi},
     {"SoftwareUpdateDeviceID", q_sw_update},
     {"DevicePropertiesAttestation", q_attestation},
@@ -189,33 +217,45 @@ static enum td_err device_information(struct job *j)
 
 /* --- SecurityInfo --- */
 
-static void security_mac(struct buf *b)
+static void secure_boot(struct buf *b, const struct posture *p)
 {
-    plistw_bool(b, "FDE_Enabled", true);
-    plistw_bool(b, "FDE_HasPersonalRecoveryKey", true);
-    plistw_bool(b, "FDE_HasInstitutionalRecoveryKey", false);
-    plistw_bool(b, "SystemIntegrityProtectionEnabled", true);
-    plistw_bool(b, "AuthenticatedRootVolumeEnabled", true);
-    plistw_bool(b, "IsRecoveryLockEnabled", false);
-    plistw_key(b, "FirewallSettings");
-    plistw_raw(b, "<dict>\n");
-    plistw_bool(b, "FirewallEnabled", true);
-    plistw_bool(b, "BlockAllIncoming", false);
-    plistw_bool(b, "StealthMode", false);
-    plistw_raw(b, "<key>Applications</key><array/>\n</dict>\n");
     plistw_key(b, "SecureBoot");
     plistw_raw(b, "<dict>\n");
-    plistw_str(b, "SecureBootLevel", "full");
+    said_text(b, "SecureBootLevel", posture_boot_said(p));
     plistw_str(b, "ExternalBootLevel", "not supported");
+    if (p->secure_boot == 1 && p->kexts >= 0) { /* Apple: only with "medium", and texts */
+        plistw_key(b, "ReducedSecurity");
+        plistw_raw(b, "<dict>\n");
+        plistw_str(b, "AllowsUserKextApproval", p->kexts ? "true" : "false");
+        plistw_raw(b, "</dict>\n");
+    }
     plistw_raw(b, "</dict>\n");
 }
 
-static void security_mobile(struct buf *b)
+static void security_mac(struct buf *b, const struct posture *p)
+{
+    said_flag(b, "FDE_Enabled", p->filevault);
+    said_flag(b, "FDE_HasPersonalRecoveryKey", p->recovery_key);
+    plistw_bool(b, "FDE_HasInstitutionalRecoveryKey", false);
+    said_flag(b, "SystemIntegrityProtectionEnabled", p->sip);
+    said_flag(b, "AuthenticatedRootVolumeEnabled", p->sealed_volume);
+    said_flag(b, "IsRecoveryLockEnabled", p->recovery_lock);
+    said_flag(b, "RemoteDesktopEnabled", p->remote_desktop);
+    plistw_key(b, "FirewallSettings");
+    plistw_raw(b, "<dict>\n");
+    said_flag(b, "FirewallEnabled", p->firewall);
+    said_flag(b, "BlockAllIncoming", p->firewall_block_all);
+    said_flag(b, "StealthMode", p->firewall_stealth);
+    plistw_raw(b, "<key>Applications</key><array/>\n</dict>\n");
+    secure_boot(b, p);
+}
+
+static void security_mobile(struct buf *b, const struct posture *p)
 {
     plistw_int(b, "HardwareEncryptionCaps", 3);
-    plistw_bool(b, "PasscodePresent", true);
-    plistw_bool(b, "PasscodeCompliant", true);
-    plistw_bool(b, "PasscodeCompliantWithProfiles", true);
+    said_flag(b, "PasscodePresent", p->passcode);
+    said_flag(b, "PasscodeCompliant", p->passcode_compliant);
+    said_flag(b, "PasscodeCompliantWithProfiles", p->passcode_compliant);
 }
 
 static enum td_err security_info(struct job *j)
@@ -224,15 +264,16 @@ static enum td_err security_info(struct job *j)
     plistw_key(b, "SecurityInfo");
     plistw_raw(b, "<dict>\n");
     if (j->d->mac)
-        security_mac(b);
+        security_mac(b, &j->says);
     else
-        security_mobile(b);
+        security_mobile(b, &j->says);
     plistw_key(b, "ManagementStatus");
     plistw_raw(b, "<dict>\n");
-    plistw_bool(b, "EnrolledViaDEP", false);
+    if (j->d->mac)
+        said_flag(b, "EnrolledViaDEP", j->says.dep);
     plistw_bool(b, "IsUserEnrollment", false);
     if (j->d->mac)
-        plistw_bool(b, "UserApprovedEnrollment", true);
+        said_flag(b, "UserApprovedEnrollment", j->says.user_approved);
     plistw_raw(b, "</dict>\n</dict>\n");
     return b->err;
 }
@@ -435,8 +476,14 @@ enum td_err answers_run(struct device *d, const struct answers_env *env,
                         struct errinfo *ei)
 {
     const char *type = NULL;
-    struct job j = {
-        .d = d, .pki = env->pki, .env = env, .command = command, .a = a, .r = ret, .ei = ei};
+    struct job j = {.d = d,
+                    .says = device_says(d),
+                    .pki = env->pki,
+                    .env = env,
+                    .command = command,
+                    .a = a,
+                    .r = ret,
+                    .ei = ei};
     *ret = (struct answers){.status = ANSWERS_ACKNOWLEDGED};
     buf_init(&ret->xml, 1048576);
     if (plist_str(command, "RequestType", a, &type) != TD_OK)

@@ -81,8 +81,7 @@ enum td_err device_init(struct device *d, const char *serial, const char *model,
     d->product = k->product;
     d->model_name = k->model_name;
     d->model = k->model;
-    d->os_version = k->os_version;
-    d->build = k->build;
+    posture_init(&d->posture, k->os_version, k->build);
     d->sw_update_id = k->sw_update_id;
     d->mac = k->mac;
     snprintf(d->name, sizeof(d->name), "Simulated %s %s", k->model_name, d->serial);
@@ -106,17 +105,28 @@ void device_free(struct device *d)
     *d = (struct device){0};
 }
 
+struct posture device_says(const struct device *d)
+{
+    struct posture p = d->posture;
+    if (p.lie == 1) {
+        const struct kind *k = kind_of(d->model_name, 0);
+        posture_init(&p, k->os_version, k->build);
+    }
+    return p;
+}
+
 struct pki_facts device_facts(const struct device *d)
 {
+    const char *os = d->posture.os[0] ? d->posture.os : NULL;
     return (struct pki_facts){.serial = d->serial,
                               .udid = d->provisioning_udid,
                               .model = d->sw_update_id,
-                              .os_version = d->os_version,
-                              .sepos_version = d->os_version,
-                              .llb_version = d->os_version,
-                              .secure_boot = d->mac ? "Full Security" : NULL,
-                              .sip = d->mac ? 0 : -1,
-                              .kexts = d->mac ? 0 : -1};
+                              .os_version = os,
+                              .sepos_version = os,
+                              .llb_version = os,
+                              .secure_boot = d->mac ? posture_boot_attested(&d->posture) : NULL,
+                              .sip = !d->mac || d->posture.sip < 0 ? -1 : !d->posture.sip,
+                              .kexts = d->mac ? d->posture.kexts : -1};
 }
 
 enum td_err device_set(char **field, const char *v)
@@ -285,6 +295,10 @@ enum td_err device_save(const struct device *d, const char *dir, struct errinfo 
     for (size_t i = 0; i < TD_NITEMS(text_fields); i++)
         json_kv_str(&w, text_fields[i].key, field_get(d, i));
     TD_TRY(write_secrets(&w, d, ei));
+    buf_auto posture;
+    buf_init(&posture, POSTURE_LIST_MAX);
+    posture_text(&d->posture, &posture);
+    json_kv_str(&w, "posture", buf_cstr(&posture));
     write_profiles(&w, d);
     write_identities(&w, d);
     json_close(&w);
@@ -314,7 +328,7 @@ static enum td_err read_profiles(struct device *d, const struct json *o)
 static enum td_err read_fields(struct device *d, const struct json *o, struct arena *a,
                                struct errinfo *ei)
 {
-    const char *key = NULL, *cert = NULL, *root = NULL;
+    const char *key = NULL, *cert = NULL, *root = NULL, *posture = NULL;
     struct span der = {0};
     TD_TRY(json_get_bool(o, "removed", &d->removed));
     TD_TRY(json_get_bool(o, "sign_message", &d->sign_message));
@@ -324,6 +338,8 @@ static enum td_err read_fields(struct device *d, const struct json *o, struct ar
         TD_TRY(json_get_str(o, text_fields[i].key, &v));
         TD_TRY(device_set(field_at(d, i), v));
     }
+    if (json_get_str(o, "posture", &posture) == TD_OK) /* absent in older files */
+        TD_TRY(posture_set(&d->posture, posture, ei));
     TD_TRY(json_get_str(o, "key", &key));
     TD_TRY(json_get_str(o, "certificate", &cert));
     TD_TRY(json_get_str(o, "root", &root));

@@ -4,6 +4,7 @@
 
 #include "mdm/base/arena.h"
 #include "tests/sim/pki.h"
+#include "tests/sim/posture.h"
 
 enum { DEVICE_SERIAL_MAX = 64, DEVICE_PROFILES = 32, DEVICE_IDENTITIES = 8 };
 
@@ -22,8 +23,10 @@ struct device {
     char serial[DEVICE_SERIAL_MAX + 1];
     char udid[40], provisioning_udid[40]; /* equal but on Macs */
     char name[96];
-    const char *product, *model_name, *model, *os_version, *build, *sw_update_id;
+    const char *product, *model_name, *model, *sw_update_id;
     bool mac;
+    /* a device in order at first; kept between runs */
+    struct posture posture;
     /* got by enrolling */
     EVP_PKEY *key;
     X509 *cert;
@@ -43,6 +46,9 @@ enum td_err device_init(struct device *d, const char *serial, const char *model,
                         struct errinfo *ei);
 void device_free(struct device *d);
 #define device_auto __attribute__((cleanup(device_free))) struct device
+
+/* What the device itself says that it is like. */
+struct posture device_says(const struct device *d);
 
 /* What Apple's attestation says of this device. Borrows. */
 struct pki_facts device_facts(const struct device *d);

@@ -133,6 +133,8 @@ static bool enroll_one(void *ctx, size_t i, unsigned thread)
     struct refusal why = {0};
     device_auto d;
     enum td_err e = device_init(&d, r->devices[i].serial, r->devices[i].model, &ei);
+    if (e == TD_OK && r->o->posture)
+        e = posture_set(&d.posture, r->o->posture, &ei);
     if (e == TD_OK)
         e = enroll_item(r, &d, &r->apis[thread], &why, &ei);
     if (e != TD_OK)
@@ -280,6 +282,8 @@ enum td_err fleet_enroll_main(const struct opts *o, int *ret_code, struct errinf
     TD_TRY(enroll_ctx_open(o, &c, ei));
     TD_TRY(fs_mkdir(o->state, 0700, ei));
     TD_TRY(device_init(&d, o->serial, o->model, ei));
+    if (o->posture)
+        TD_TRY(posture_set(&d.posture, o->posture, ei));
     TD_TRY(enroll_run(&c, &d, o->url, us, &why, ei));
     TD_TRY(device_save(&d, o->state, ei));
     printf("%s enrolled:", d.serial);
@@ -332,6 +336,11 @@ static bool connect_one(void *ctx, size_t i, unsigned thread)
     device_auto d = {0};
     (void)thread;
     enum td_err e = device_load(&d, r->o->state, r->devices[i].serial, &ei);
+    if (e == TD_OK && r->o->posture) { /* it stays so for later runs */
+        e = posture_set(&d.posture, r->o->posture, &ei);
+        if (e == TD_OK)
+            e = device_save(&d, r->o->state, &ei);
+    }
     if (e == TD_OK && d.removed)
         atomic_fetch_add(&r->gone, 1);
     else if (e == TD_OK)

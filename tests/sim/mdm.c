@@ -105,11 +105,14 @@ static void checkin_begin(const struct mdm *m, const char *type, struct buf *b)
 enum td_err mdm_authenticate(struct mdm *m, struct errinfo *ei)
 {
     const struct device *d = m->d;
+    const struct posture says = device_says(d);
     buf_auto b;
     checkin_begin(m, "Authenticate", &b);
     plistw_str(&b, "SerialNumber", d->serial);
-    plistw_str(&b, "OSVersion", d->os_version);
-    plistw_str(&b, "BuildVersion", d->build);
+    if (says.os[0])
+        plistw_str(&b, "OSVersion", says.os);
+    if (says.build[0])
+        plistw_str(&b, "BuildVersion", says.build);
     plistw_str(&b, "ProductName", d->product);
     if (d->mac) {
         plistw_str(&b, "DeviceName", d->name);

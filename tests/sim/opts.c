@@ -1,6 +1,7 @@
 #include "tests/sim/opts.h"
 
 #include "mdm/base/num.h"
+#include "tests/sim/posture.h"
 
 #include <stddef.h>
 
@@ -21,6 +22,8 @@ static const struct opt {
     {"serial", STR, OPTS_ENROLL | OPTS_CONNECT | OPTS_FAULT, O(serial), 0, 0, "S",
      "serial number of the device"},
     {"model", STR, OPTS_ENROLL | OPTS_FAULT, O(model), 0, 0, "NAME", "iPhone, iPad or Mac"},
+    {"posture", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT, O(posture), 0, 0, "LIST",
+     "NAME=VALUE,...: what the devices report and have attested from now on"},
     {"state", STR, OPTS_ENROLL | OPTS_FLEET | OPTS_CONNECT | OPTS_RUN | OPTS_FAULT, O(state), 0, 0,
      "DIR", "where enrolled devices are kept, one file each"},
     {"cacert", STR,
@@ -132,6 +135,12 @@ static enum td_err check(const struct opts *o, struct errinfo *ei)
         return err_set(ei, TD_INVAL, "--signature and --mtls exclude each other");
     if (o->fresh && !o->bench && !o->duration)
         return err_set(ei, TD_INVAL, "--fresh goes with --bench-connect or --duration");
+    if (o->posture && (o->bench || o->duration))
+        return err_set(ei, TD_INVAL, "--posture does not go with measuring");
+    struct posture p;
+    posture_init(&p, "", "");
+    if (o->posture)
+        TD_TRY(posture_set(&p, o->posture, ei));
     if (o->key_size && o->key_size != 256 && o->key_size != 384)
         return err_set(ei, TD_INVAL, "--key-size is 256 or 384");
     return TD_OK;
@@ -175,4 +184,7 @@ void opts_help(unsigned cmd, FILE *f)
                  table[i].arg ? table[i].arg : "");
         fprintf(f, "  %-22s %s\n", name, table[i].doc);
     }
+    const struct opt *posture = find(SPAN_LIT("posture"));
+    if (posture && (posture->cmds & cmd))
+        posture_help(f);
 }

@@ -23,7 +23,7 @@ enum { OPTS_NOTNOW_MAX = 16 };
 
 struct opts {
     const char *dir, *url, *serial, *state, *cacert, *pki, *api, *token_file, *inventory, *prefix;
-    const char *model, *issuer, *acks, *certs, *kind, *error_text;
+    const char *model, *issuer, *acks, *certs, *kind, *error_text, *posture;
     int64_t count, threads, key_size, rate, loops, interval, duration, bench, timeout, retry;
     bool lose_identity, signature, mtls, json, put_inventory, all, list, nonce, resume, quiet,
         fresh, hold;

@@ -8,6 +8,7 @@
 #include "mdm/base/b64.h"
 #include "mdm/base/conf.h"
 #include "mdm/base/limits.h"
+#include "mdm/posture/fact.h"
 #include "mdm/wire/json.h"
 #include "mdm/wire/plist.h"
 
@@ -125,6 +126,27 @@ static enum td_err json_of_text(struct buf *out, struct errinfo *ei)
     return out->err;
 }
 
+static enum td_err posture_of_report(struct buf *out, struct errinfo *ei)
+{
+    static const char report[] =
+        "<?xml version=\"1.0\"?><plist version=\"1.0\"><dict><key>QueryResponses</key><dict>"
+        "<key>OSVersion</key><string>17.4</string><key>BuildVersion</key><string>" TEXT16
+        "</string><key>IsSupervised</key><true/></dict></dict></plist>";
+    arena_auto a;
+    arena_init(&a, LIMIT_REQ_ARENA);
+    struct plist *p = NULL;
+    struct posture_obs obs[POSTURE_FACTS_MAX];
+    size_t n = 0;
+    TD_TRY(plist_parse(SPAN_LIT(report), &a, &p, ei));
+    for (int i = 0; i < 100; i++) /* until the arena's chunk is full */
+        TD_TRY(posture_facts_report("DeviceInformation", p, i, &a, obs, &n));
+    for (size_t i = 0; i < n; i++)
+        buf_printf(out, "%s=%s ", obs[i].name, obs[i].value);
+    TD_TRY(posture_facts_checkin("1", TEXT256, TEXT16, 1, &a, obs, &n));
+    p = posture_query_device(SPAN_LIT("nonce"), &a);
+    return p ? plist_xml(p, out) : TD_NOMEM;
+}
+
 struct settings {
     const char *text, *word;
     int64_t number;
@@ -169,7 +191,7 @@ static const struct {
     enum td_err (*run)(struct buf *out, struct errinfo *ei);
 } scenarios[] = {
     {"plist xml", plist_of_xml}, {"plist binary", plist_of_bin}, {"json", json_of_text},
-    {"conf", conf_of_text},      {"buf arena b64", memory},
+    {"conf", conf_of_text},      {"buf arena b64", memory},      {"posture", posture_of_report},
 };
 
 /* The error of a run whose k-th allocation fails (none for 0); *ret_hit tells whether there was a

@@ -6,7 +6,7 @@
 #include "acme/ca/ca.h"
 #include "mdm/base/route.h"
 #include "mdm/core/core.h"
-#include "mdm/inventory/devices.h"
+#include "mdm/posture/posture.h"
 #include "profiles/enroll/enroll.h"
 
 struct api {
@@ -18,6 +18,7 @@ struct api {
     struct core *core;
     struct ca *ca;
     struct ca_profiles *profiles;
+    struct posture *posture;
     const char *public_url;
     struct enroll *enroll;
     const struct attest_roots *roots;

@@ -21,6 +21,15 @@ static enum td_err write_pem(struct json_w *w, struct span der, struct errinfo *
     return TD_OK;
 }
 
+void api_held_by(struct json_w *w, unsigned holders)
+{
+    json_array_key(w, "held_by");
+    for (enum ca_holder h = 0; h < CA_HOLDERS; h++)
+        if (holders & 1U << h)
+            json_v_str(w, ca_holder_name(h));
+    json_array_end(w);
+}
+
 enum td_err api_certificate_write(struct json_w *w, const struct ca_record *r, bool pem,
                                   struct errinfo *ei)
 {
@@ -35,6 +44,7 @@ enum td_err api_certificate_write(struct json_w *w, const struct ca_record *r, b
     json_kv_time(w, "created_at", r->created_at);
     json_kv_time(w, "revoked_at", r->revoked ? r->revoked_at : 0);
     json_kv_str(w, "reason", r->revoked ? ca_reason_name(r->reason) : NULL);
+    api_held_by(w, r->holders);
     json_kv_int(w, "rev", r->rev);
     api_hex(w, "issuer", SPAN_ARR(r->issuer));
     api_hex(w, "sha256", SPAN_ARR(r->sha256));
@@ -159,14 +169,6 @@ static enum td_err fill_change(const struct req *r, struct ca_change *c, struct 
     return api_if_match(r, &c->if_match, ei);
 }
 
-/* Hold and release take no member; an empty object does as well as no body. */
-static enum td_err no_members(const struct req *r, struct errinfo *ei)
-{
-    static const char *const none[] = {NULL};
-    struct json *body;
-    return r->body.n ? api_body(r, none, &body, ei) : TD_OK;
-}
-
 static enum td_err change_one(const struct req *req, struct resp *resp, enum ca_act act, int reason,
                               struct errinfo *ei)
 {
@@ -197,13 +199,13 @@ API_HANDLER(certificate_revoke)
 
 API_HANDLER(certificate_hold)
 {
-    TD_TRY(no_members(req, ei));
+    TD_TRY(api_no_members(req, ei));
     return change_one(req, resp, CA_ACT_HOLD, 0, ei);
 }
 
 API_HANDLER(certificate_release)
 {
-    TD_TRY(no_members(req, ei));
+    TD_TRY(api_no_members(req, ei));
     return change_one(req, resp, CA_ACT_RELEASE, 0, ei);
 }
 
@@ -215,6 +217,7 @@ struct device_job {
     struct arena *a;
     struct ca_change change;
     int64_t n;
+    unsigned held;
 };
 
 /* A device that left holds nothing that is good; its mark would stand for ever. */
@@ -224,7 +227,8 @@ static enum td_err device_tx(struct tx *tx, void *ctx, struct errinfo *ei)
     struct inv_device d;
     if (j->hold)
         TD_TRY(inv_get(tx, j->serial, j->a, &d, ei));
-    return ca_hold_device(tx, j->serial, j->hold, &j->change, &j->n, ei);
+    TD_TRY(ca_hold_device(tx, j->serial, j->hold, &j->change, &j->n, ei));
+    return ca_device_held(tx, j->serial, &j->held, ei);
 }
 
 static enum td_err hold_device(const struct req *req, struct resp *resp, bool hold,
@@ -232,7 +236,7 @@ static enum td_err hold_device(const struct req *req, struct resp *resp, bool ho
 {
     const struct api *api = req->ctx;
     struct device_job j = {.hold = hold, .a = req->arena};
-    TD_TRY(no_members(req, ei));
+    TD_TRY(api_no_members(req, ei));
     TD_TRY(api_serial(req, &j.serial, ei));
     TD_TRY(fill_change(req, &j.change, ei));
     TD_TRY(store_write(api->store, device_tx, &j, ei));
@@ -240,7 +244,8 @@ static enum td_err hold_device(const struct req *req, struct resp *resp, bool ho
     json_w_init(&w, &resp->body);
     json_open(&w);
     json_kv_str(&w, "serial", j.serial);
-    json_kv_bool(&w, "on_hold", hold);
+    json_kv_bool(&w, "on_hold", j.held != 0);
+    api_held_by(&w, j.held);
     json_kv_int(&w, "changed", j.n);
     json_close(&w);
     return api_done(resp, 200);

@@ -57,7 +57,8 @@ struct get_job {
     struct arena *a;
     struct inv_device device;
     struct core_enrollment enrollment;
-    bool listed, enrolled, on_hold;
+    bool listed, enrolled;
+    unsigned held;
 };
 
 static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -71,7 +72,7 @@ static enum td_err get_tx(struct tx *tx, void *ctx, struct errinfo *ei)
     if (e != TD_OK && e != TD_NOTFOUND)
         return e;
     j->enrolled = e == TD_OK;
-    TD_TRY(ca_device_held(tx, j->serial, &j->on_hold, ei));
+    TD_TRY(ca_device_held(tx, j->serial, &j->held, ei));
     return j->listed || j->enrolled
                ? TD_OK
                : err_set(ei, TD_NOTFOUND, "not in the inventory and never enrolled");
@@ -88,7 +89,8 @@ API_HANDLER(device_get)
     json_open(&w);
     json_kv_str(&w, "serial", j.serial);
     json_kv_bool(&w, "listed", j.listed);
-    json_kv_bool(&w, "on_hold", j.on_hold);
+    json_kv_bool(&w, "on_hold", j.held != 0);
+    api_held_by(&w, j.held);
     json_kv_str(&w, "name", j.listed ? j.device.name : NULL);
     json_kv_str(&w, "owner", j.listed ? j.device.owner : NULL);
     if (j.enrolled) {

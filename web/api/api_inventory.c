@@ -29,29 +29,6 @@ static void write_device(struct json_w *w, const void *row)
     json_close(w);
 }
 
-/* If-Match: "rev" or *, If-None-Match: *; *ret as inv_put's if_match. */
-static enum td_err preconditions(const struct req *r, int64_t *ret, struct errinfo *ei)
-{
-    bool match, none;
-    struct span m = req_header(r, "If-Match", &match);
-    struct span n = req_header(r, "If-None-Match", &none);
-    uint64_t rev;
-    *ret = -1;
-    if (none) {
-        if (match || !span_eq_str(n, "*"))
-            return err_set(ei, TD_INVAL, "If-None-Match takes * alone here");
-        *ret = 0;
-    } else if (match && span_eq_str(m, "*")) {
-        *ret = INV_IF_LISTED; /* RFC 9110 section 13.1.1: a device that left does not come back */
-    } else if (match) {
-        if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
-            num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK || rev == 0)
-            return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
-        *ret = (int64_t)rev;
-    }
-    return TD_OK;
-}
-
 struct get_job {
     const char *serial;
     struct arena *a;
@@ -110,7 +87,7 @@ API_HANDLER(inventory_put)
     int64_t if_match, rev;
     bool created;
     TD_TRY(api_serial(req, &d.serial, ei));
-    TD_TRY(preconditions(req, &if_match, ei));
+    TD_TRY(api_preconditions(req, &if_match, ei));
     TD_TRY(api_body(req, members, &body, ei));
     TD_TRY(api_str(body, "name", INV_TEXT_MAX, &d.name, ei));
     TD_TRY(api_str(body, "model", INV_TEXT_MAX, &d.model, ei));
@@ -135,7 +112,7 @@ API_HANDLER(inventory_delete)
     const char *serial;
     int64_t if_match;
     TD_TRY(api_serial(req, &serial, ei));
-    TD_TRY(preconditions(req, &if_match, ei));
+    TD_TRY(api_preconditions(req, &if_match, ei));
     TD_TRY(inv_delete(api->inventory, serial, if_match, api_actor(req), ei));
     core_wake(api->core); /* the push that fetches the device for its removal */
     resp->status = 204;

@@ -121,7 +121,8 @@ enum td_err api_body(const struct req *r, const char *const *names, struct json 
     TD_TRY(json_parse(r->body, r->arena, &body, ei));
     if (json_kind(body) != JSON_K_OBJECT)
         return err_set(ei, TD_PARSE, "the body must be a JSON object");
-    TD_TRY(json_only(body, names, ei));
+    if (names)
+        TD_TRY(json_only(body, names, ei));
     *ret = body;
     return TD_OK;
 }
@@ -154,6 +155,36 @@ enum td_err api_if_match(const struct req *r, int64_t *ret, struct errinfo *ei)
         return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
     *ret = (int64_t)rev;
     return TD_OK;
+}
+
+/* If-Match: "rev" or *, If-None-Match: *; *ret as inv_put's if_match. */
+enum td_err api_preconditions(const struct req *r, int64_t *ret, struct errinfo *ei)
+{
+    bool match, none;
+    struct span m = req_header(r, "If-Match", &match);
+    struct span n = req_header(r, "If-None-Match", &none);
+    uint64_t rev;
+    *ret = -1;
+    if (none) {
+        if (match || !span_eq_str(n, "*"))
+            return err_set(ei, TD_INVAL, "If-None-Match takes * alone here");
+        *ret = 0;
+    } else if (match && span_eq_str(m, "*")) {
+        *ret = INV_IF_LISTED; /* RFC 9110 section 13.1.1: a device that left does not come back */
+    } else if (match) {
+        if (m.n < 3 || m.p[0] != '"' || m.p[m.n - 1] != '"' ||
+            num_u64(span_sub(m, 1, m.n - 2), INT64_MAX, &rev) != TD_OK || rev == 0)
+            return err_set(ei, TD_INVAL, "If-Match is not an ETag of this server");
+        *ret = (int64_t)rev;
+    }
+    return TD_OK;
+}
+
+enum td_err api_no_members(const struct req *r, struct errinfo *ei)
+{
+    static const char *const none[] = {NULL};
+    struct json *body;
+    return r->body.n ? api_body(r, none, &body, ei) : TD_OK;
 }
 
 enum td_err api_etag(struct resp *resp, int64_t rev)

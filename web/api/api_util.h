@@ -42,7 +42,8 @@ TD_NODISCARD enum td_err api_list_answer(const struct req *req, struct resp *res
 /* The {serial} segment (parameter 0) as a string: TD_INVAL when no serial number can look so. */
 TD_NODISCARD enum td_err api_serial(const struct req *r, const char **ret, struct errinfo *ei);
 
-/* The body as a JSON object with no members but `names` (NULL-terminated). */
+/* The body as a JSON object with no members but `names` (NULL-terminated; NULL: the caller looks).
+ */
 TD_NODISCARD enum td_err api_body(const struct req *r, const char *const *names, struct json **ret,
                                   struct errinfo *ei);
 
@@ -55,6 +56,10 @@ void api_restart(struct json_w *w, const char *key);
 
 /* If-Match: "rev", or * and none: -1. */
 TD_NODISCARD enum td_err api_if_match(const struct req *r, int64_t *ret, struct errinfo *ei);
+/* The same, and If-None-Match: * (to create only): 0. */
+TD_NODISCARD enum td_err api_preconditions(const struct req *r, int64_t *ret, struct errinfo *ei);
+/* For what takes no member: an empty object does as well as no body. */
+TD_NODISCARD enum td_err api_no_members(const struct req *r, struct errinfo *ei);
 TD_NODISCARD enum td_err api_etag(struct resp *resp, int64_t rev);
 
 /* Ends an answer that the writer filled. */

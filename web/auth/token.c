@@ -31,7 +31,8 @@ static const char *const known_scopes[] = {
     "admin",         "inventory:read", "inventory:write",   "devices:read",
     "commands:read", "commands:write", "invitations",       "tokens",
     "audit:read",    "metrics:read",   "certificates:read", "certificates:write",
-    "eab",           "webhooks",
+    "eab",           "webhooks",       "posture:read",      "posture:write",
+    "facts:write",
 };
 
 bool token_has_scope(const char *scopes, struct span scope)

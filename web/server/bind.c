@@ -9,6 +9,7 @@
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
 #include "mdm/crypt/cms.h"
+#include "mdm/posture/posture.h"
 #include "mdm/store/audit.h"
 #include "profiles/enroll/push.h"
 
@@ -173,7 +174,7 @@ enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[s
 enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
 {
     (void)ctx;
-    const struct inv_leaving *l = payload;
+    const struct inv_event *l = payload;
     const struct ca_change why = {
         .reason = 5 /* cessationOfOperation */, .now = l->now, .actor = l->actor, .txn = l->txn};
     int64_t revoked = 0;
@@ -182,6 +183,7 @@ enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei)
     TD_TRY(enroll_cancel(l->tx, l->serial, l->now, ei));
     TD_TRY(enroll_unassign_all(l->tx, l->serial, ei));
     TD_TRY(core_leave(l->tx, l->serial, l->now, ei));
+    TD_TRY(posture_forget(l->tx, l->serial, ei));
     metrics_add(METRIC_CERTS_REVOKED, revoked);
     char detail[48];
     snprintf(detail, sizeof detail, "certificates=%lld", (long long)revoked);

@@ -56,7 +56,7 @@ enum td_err bind_cert_supersede(void *ctx, struct tx *tx, const uint8_t sha256[s
                                 int64_t now, const char *txn, struct errinfo *ei);
 
 /* EVENT_DEVICE_LEAVING: certificates, identifiers, invitations and enrolment end together; no ctx.
- * payload is a struct inv_leaving. */
+ * payload is a struct inv_event. */
 enum td_err bind_leaving(void *ctx, const void *payload, struct errinfo *ei);
 
 /* http_hooks.verify_peer: a client certificate of one of our issuing CAs, which were verified

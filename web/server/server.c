@@ -21,6 +21,7 @@
 #include "web/hook/post.h"
 #include "web/hook/sender.h"
 #include "web/hook/turn.h"
+#include "web/server/bind_posture.h"
 #include "web/server/bind_profiles.h"
 #include "web/server/clean.h"
 #include "web/server/renew.h"
@@ -42,6 +43,7 @@ struct server {
     struct acme *acme;
     struct core *core;
     struct enroll *enroll;
+    struct bind_posture posture;
     struct event_bus bus;
     struct inventory inventory;
     struct bind_identity identity;
@@ -63,7 +65,7 @@ static const struct store_stmts *const stmt_sets[] = {
     &enroll_stmts,     &ca_stmts,        &acme_stmts,      &token_stmts,     &api_stmts,
     &client_id_stmts,  &ca_clean_stmts,  &ca_revoke_stmts, &ca_crl_stmts,    &ca_policy_stmts,
     &ca_renewal_stmts, &ca_live_stmts,   &ca_census_stmts, &ca_active_stmts, &sealed_stmts,
-    &hook_stmts,       &hook_turn_stmts,
+    &hook_stmts,       &hook_turn_stmts, &posture_stmts,
 };
 
 size_t server_stmts(struct store_stmts *out, size_t n)
@@ -145,6 +147,25 @@ static enum td_err open_ca(struct server *s, struct errinfo *ei)
     return TD_OK;
 }
 
+static enum td_err open_posture(struct server *s, struct errinfo *ei)
+{
+    const struct posture_conf conf = {.store = s->store,
+                                      .clock = &clock_system,
+                                      .rng = &rng_system,
+                                      .ops = {.ctx = &s->posture,
+                                              .hold = bind_posture_hold,
+                                              .revoke = bind_posture_revoke,
+                                              .attest = bind_posture_attest,
+                                              .restore = bind_posture_restore},
+                                      .refresh = s->conf.posture_refresh,
+                                      .confirm_after = s->conf.posture_confirm,
+                                      .attest_every = s->conf.posture_attest,
+                                      .period_ms = (unsigned)s->conf.posture_period * 1000};
+    s->posture.roots = s->roots;
+    s->posture.formats_off = s->conf.acme_formats_off;
+    return posture_open(&conf, &s->posture.posture, ei);
+}
+
 static enum td_err open_acme(struct server *s, struct errinfo *ei)
 {
     const struct acme_conf conf = {
@@ -169,7 +190,9 @@ static enum td_err open_acme(struct server *s, struct errinfo *ei)
                 .device_listed = bind_device_listed,
                 .profile_policy = bind_profile_policy,
                 .profile_allows = bind_profile_allows,
-                .device_facts = bind_device_facts},
+                .device_facts = bind_device_facts,
+                .device_told = bind_posture_attested,
+                .told_ctx = &s->posture},
     };
     return acme_open(&conf, &s->acme, ei);
 }
@@ -180,7 +203,9 @@ static enum td_err open_core(struct server *s, struct errinfo *ei)
         .store = s->store,
         .clock = &clock_system,
         .rng = &rng_system,
-        .ops = {.cert_lookup = bind_cert_lookup,
+        .ops = {.ctx = &s->posture,
+                .told = bind_posture_told,
+                .cert_lookup = bind_cert_lookup,
                 .device_listed = bind_device_listed,
                 .udid_allowed =
                     strcmp(s->conf.enroll_attested_udid, "ignore") == 0 ? NULL : bind_udid_allowed,
@@ -305,6 +330,7 @@ static void fill_views(struct server *s)
         .core = s->core,
         .ca = s->ca,
         .profiles = s->profiles,
+        .posture = s->posture.posture,
         .public_url = s->conf.public_url,
         .enroll = s->enroll,
         .roots = s->roots,
@@ -348,10 +374,14 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
     TD_TRY(sealed_open(s->store, s->conf.store_seal_key, &clock_system, &s->seal, ei));
     TD_TRY(secrets_renew(s->store, s->seal, ei));
     TD_TRY(open_ca(s, ei));
+    TD_TRY(open_posture(s, ei));
     TD_TRY(open_acme(s, ei));
     TD_TRY(open_core(s, ei));
     TD_TRY(open_enroll(s, ei));
+    s->posture.core = s->core;
+    s->posture.enroll = s->enroll;
     TD_TRY(event_subscribe(&s->bus, EVENT_DEVICE_LEAVING, bind_leaving, NULL));
+    TD_TRY(event_subscribe(&s->bus, EVENT_DEVICE_CHANGED, bind_posture_changed, NULL));
     fill_views(s);
     const struct clean_conf clean = {s->store, &s->conf, &clock_system, 0};
     TD_TRY(clean_start(&clean, &s->clean, ei));
@@ -368,6 +398,7 @@ static enum td_err open_all(struct server *s, struct errinfo *ei)
         .grace = s->conf.renew_grace,
     };
     TD_TRY(renew_start(&renewals, &s->renew, ei));
+    TD_TRY(posture_start(s->posture.posture, s->core, ei));
     TD_TRY(open_hooks(s, ei));
     return open_http(s, ei);
 }
@@ -424,10 +455,12 @@ void server_stop(struct server *s)
     crl_export_stop(s->crl_export);
     clean_stop(s->clean);
     renew_stop(s->renew);
+    posture_stop(s->posture.posture);
     hook_sender_stop(s->hooks);
     enroll_close(s->enroll);
     acme_close(s->acme);
     core_close(s->core);
+    posture_close(s->posture.posture);
     ca_close(s->ca);
     ca_profiles_close(s->profiles);
     store_close(s->store);

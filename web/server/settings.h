@@ -24,6 +24,7 @@ struct settings {
     bool enroll_sign_message;
     int64_t webhook_timeout, webhook_connect, webhook_in_flight, webhook_give_up, webhook_overlap;
     const char *webhook_ca_file;
+    int64_t posture_refresh, posture_confirm, posture_attest, posture_period;
     int64_t renew_period, renew_retry, renew_grace;
     /* retention, seconds: web/server/cleaners.c says of what */
     int64_t keep_commands, keep_waiting, keep_attempts, keep_audit, keep_invitations, keep_orders,

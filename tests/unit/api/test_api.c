@@ -55,7 +55,7 @@ static enum td_err w_sign(void *ctx, struct span content, struct arena *a, struc
 
 static enum td_err w_leaving(void *ctx, const void *payload, struct errinfo *ei)
 {
-    const struct inv_leaving *l = payload;
+    const struct inv_event *l = payload;
     ((struct world *)ctx)->left++;
     return core_leave(l->tx, l->serial, l->now, ei);
 }

@@ -329,6 +329,55 @@ static void objects(void **state)
     assert_int_equal(attest_verify(roots, obj, &want, &arena, &r, NULL), TD_INVAL);
 }
 
+/* The certificates alone, as DeviceInformation has them. */
+static void chain_alone(void **state)
+{
+    (void)state;
+    struct fake_leaf l = good(), old = good();
+    static const uint8_t other[32] = {1};
+    old.freshness = SPAN_ARR(other);
+    const struct span sub = fake_der(pki.sub.cert, &arena), leaf = fake_leaf_der(&pki, &l, &arena);
+    const struct span stale = fake_leaf_der(&pki, &old, &arena);
+    uint8_t *big = arena_alloc(&arena, LIMIT_X5C_CERT + 1);
+    const struct {
+        struct span x5c[2];
+        size_t n;
+        const char *reason;
+    } rows[] = {
+        {{leaf, sub}, 2, NULL},
+        {{leaf, sub}, 0, "attestation-missing"},
+        {{leaf, sub}, 1, "x5c-malformed"},
+        {{sub, leaf}, 2, "chain-untrusted"},
+        {{stale, sub}, 2, "freshness-mismatch"},
+        {{leaf, {NULL, 0}}, 2, "x5c-malformed"},
+        {{span_of(big, LIMIT_X5C_CERT + 1), sub}, 2, "x5c-malformed"},
+        {{leaf, fake_der(foreign.sub.cert, &arena)}, 2, "chain-untrusted"},
+    };
+    struct attest_expect want = {SPAN_ARR(fresh), SERIAL, FAKE_NOW, 0};
+    struct attest_result r;
+    for (size_t i = 0; i < TD_NITEMS(rows); i++) {
+        struct errinfo ei = {0};
+        enum td_err e = attest_verify_chain(roots, rows[i].x5c, rows[i].n, &want, &arena, &r, &ei);
+        if (e != (rows[i].reason ? TD_FORBIDDEN : TD_OK) ||
+            (rows[i].reason && strcmp(ei.reason, rows[i].reason) != 0))
+            fail_msg("row %zu: %s %s", i, err_name(e), ei.reason ? ei.reason : "-");
+        attest_result_free(&r);
+    }
+    struct errinfo ei = {0};
+    struct span many[LIMIT_X5C_COUNT + 1];
+    for (size_t i = 0; i < TD_NITEMS(many); i++)
+        many[i] = sub;
+    assert_int_equal(attest_verify_chain(roots, many, TD_NITEMS(many), &want, &arena, &r, &ei),
+                     TD_FORBIDDEN);
+    assert_string_equal(ei.reason, "x5c-malformed");
+    want.formats_off = ~0U;
+    assert_int_equal(attest_verify_chain(roots, rows[0].x5c, 2, &want, &arena, &r, &ei),
+                     TD_FORBIDDEN);
+    assert_string_equal(ei.reason, "format-not-enabled");
+    want = (struct attest_expect){{NULL, 0}, SERIAL, FAKE_NOW, 0};
+    assert_int_equal(attest_verify_chain(roots, rows[0].x5c, 2, &want, &arena, &r, NULL), TD_INVAL);
+}
+
 /* A remembered Sub CA is checked against the clock every time, and leaves are never remembered. */
 static void cache(void **state)
 {
@@ -449,10 +498,12 @@ static void real_leaf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts), cmocka_unit_test(refuses),     cmocka_unit_test(chains),
-        cmocka_unit_test(sub_cas), cmocka_unit_test(constraints), cmocka_unit_test(weak_sub_cas),
-        cmocka_unit_test(formats), cmocka_unit_test(objects),     cmocka_unit_test(cache),
-        cmocka_unit_test(anchors), cmocka_unit_test(real_leaf),
+        cmocka_unit_test(accepts),     cmocka_unit_test(refuses),
+        cmocka_unit_test(chains),      cmocka_unit_test(sub_cas),
+        cmocka_unit_test(constraints), cmocka_unit_test(weak_sub_cas),
+        cmocka_unit_test(formats),     cmocka_unit_test(objects),
+        cmocka_unit_test(cache),       cmocka_unit_test(chain_alone),
+        cmocka_unit_test(anchors),     cmocka_unit_test(real_leaf),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

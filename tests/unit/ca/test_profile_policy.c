@@ -10,27 +10,6 @@
 
 #include "acme/ca/profile_policy.h"
 
-static void test_versions(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *a, *b;
-        int order; /* 9: not versions */
-    } rows[] = {
-        {"17.4", "17.4", 0},   {"17.4", "17.4.0", 0}, {"17.4", "17.4.1", -1},
-        {"17.10", "17.9", 1},  {"18", "17.9.9", 1},   {"9", "10", -1},
-        {"", "1", 9},          {"1", "", 9},          {"1..2", "1", 9},
-        {"1.", "1", 9},        {"a", "1", 9},         {"1.2.3.4", "1.2.3.3", 1},
-        {"1.2.3.4.5", "1", 9}, {"-1", "1", 9},        {"1 ", "1", 9},
-    };
-    for (size_t i = 0; i < TD_NITEMS(rows); i++) {
-        bool valid;
-        int got = ca_version_cmp(span_str(rows[i].a), span_str(rows[i].b), &valid);
-        if (valid != (rows[i].order != 9) || (valid && got != rows[i].order))
-            fail_msg("%s %s: %d", rows[i].a, rows[i].b, got);
-    }
-}
-
 static struct ca_policy policy(const char *groups, const char *platforms, const char *min_os)
 {
     struct ca_policy p = {.enabled = true};
@@ -116,7 +95,6 @@ static void test_verdicts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_verdicts),
     };

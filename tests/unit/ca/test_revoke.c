@@ -261,6 +261,45 @@ static void test_device(void **state)
     assert_int_equal(j.n, 0);
 }
 
+/* An administrator and posture hold; it ends when both let go. */
+static void test_two_holders(void **state)
+{
+    struct fixture *f = *state;
+    struct errinfo ei;
+    struct span a = add(f, 40, "TWO1", "access", 1), b = add(f, 41, "TWO1", "access", 1);
+    struct job j = {.op = HOLD_DEVICE, .device = "TWO1", .c.by = CA_BY_POSTURE};
+    assert_true(change(f, a, CA_ACT_HOLD, 0, 4000));
+    int64_t before = changes(f);
+    assert_ok(run_job(f, &j, &ei));
+    assert_int_equal(j.n, 1); /* the other was held already */
+    is(f, a, CA_HELD, 4000, 6, 2);
+    is(f, b, CA_HELD, 5000, 6, 1);
+    assert_int_equal(changes(f), before + 1);
+    refused(f, b, CA_ACT_RELEASE, 0, TD_STATE, "held-by-another");
+    is(f, b, CA_HELD, 5000, 6, 1);
+    /* what comes now is held by posture; an administrator's release of the device changes nothing
+     * but takes his own hold away */
+    struct span late = add(f, 42, "TWO1", "access", 1);
+    j = (struct job){.op = RELEASE_DEVICE, .device = "TWO1"};
+    assert_ok(run_job(f, &j, &ei));
+    assert_int_equal(j.n, 0);
+    is(f, a, CA_HELD, 4000, 6, 3);
+    is(f, late, CA_HELD, 1042, 6, 1);
+    /* both hold the device; posture lets go first */
+    j = (struct job){.op = HOLD_DEVICE, .device = "TWO1"};
+    assert_ok(run_job(f, &j, &ei));
+    j = (struct job){.op = RELEASE_DEVICE, .device = "TWO1", .c.by = CA_BY_POSTURE};
+    assert_ok(run_job(f, &j, &ei));
+    assert_int_equal(j.n, 0);
+    struct span later = add(f, 43, "TWO1", "access", 1);
+    is(f, later, CA_HELD, 1043, 6, 1);
+    j.c.by = CA_BY_ADMIN;
+    assert_ok(run_job(f, &j, &ei));
+    assert_int_equal(j.n, 4);
+    is(f, later, CA_GOOD, 0, -1, 2);
+    is(f, add(f, 44, "TWO1", "access", 1), CA_GOOD, 0, -1, 0);
+}
+
 static void test_act_on_device(void **state)
 {
     struct fixture *f = *state;
@@ -361,10 +400,15 @@ static void test_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reasons),          cmocka_unit_test(test_revoke),
-        cmocka_unit_test(test_hold_and_release), cmocka_unit_test(test_if_match),
-        cmocka_unit_test(test_device),           cmocka_unit_test(test_act_on_device),
-        cmocka_unit_test(test_undone),           cmocka_unit_test(test_list),
+        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_revoke),
+        cmocka_unit_test(test_hold_and_release),
+        cmocka_unit_test(test_if_match),
+        cmocka_unit_test(test_device),
+        cmocka_unit_test(test_act_on_device),
+        cmocka_unit_test(test_two_holders),
+        cmocka_unit_test(test_undone),
+        cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, fixture_up, fixture_down);
 }

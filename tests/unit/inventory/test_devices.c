@@ -36,7 +36,7 @@ static const struct store_stmt own[] = {
 static enum td_err on_leaving(void *ctx, const void *payload, struct errinfo *ei)
 {
     (void)ctx;
-    const struct inv_leaving *l = payload;
+    const struct inv_event *l = payload;
     heard.calls++;
     snprintf(heard.serial, sizeof heard.serial, "%s", l->serial);
     snprintf(heard.txn, sizeof heard.txn, "%s", l->txn);

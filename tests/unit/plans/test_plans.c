@@ -17,6 +17,7 @@
 enum engine_bit { SQLITE = 1, POSTGRES = 2, BOTH = 3 };
 
 #define ONE_DEVICE "sorts what belongs to one device"
+#define FEW_RULES "at most POSTURE_RULES_MAX rows"
 #define FEW_HOOKS "at most HOOK_ENDPOINTS_MAX rows"
 
 /* `part` is in the line of the plan that is let pass. */
@@ -50,6 +51,10 @@ static struct {
     {POSTGRES, "hook.due", "Sort", FEW_HOOKS, 0},
     {POSTGRES, "hook.list", "webhook_states s", FEW_HOOKS, 0},
     {BOTH, "ca.crl_changes_all", "crl_changes", "a row for each part of each CA's CRL", 0},
+    {BOTH, "posture.RULES", "posture_rules", FEW_RULES, 0},
+    {BOTH, "posture.RULES_N", "posture_rules", FEW_RULES, 0},
+    {BOTH, "posture.CAME", "posture_nonces_came", "an index of what is to be verified", 0},
+    {BOTH, "posture.RESTORE", "posture_devices_restore", "an index of what is to be restored", 0},
     {BOTH, "seal.keys", "seal_keys", "a row a key of the seal key file; asked at the start", 0},
 };
 
@@ -235,6 +240,8 @@ static const struct {
     {"certificates", "status", "CASE WHEN i % 20 = 0 THEN 1 ELSE 0 END"},
     {"acme_orders", "status", "'valid'"},
     {"acme_accounts", "status", "'valid'"},
+    {"posture_state", "id", "i + 1"},
+    {"posture_devices", "restore", "CASE WHEN i % 1000 = 0 THEN 1 ELSE 0 END"},
 };
 
 static void value_of(struct buf *b, const char *table, const char *column, const char *type)

@@ -112,6 +112,86 @@ static void lists(void **state)
     assert_string_equal(str(plist_at(list, 0), "PayloadDisplayName", &a), "MDM & <more>");
 }
 
+/* SecurityInfo as JSON after a change of the device; the device is as before afterwards. */
+static void expect_security(const char *model, const char *posture, const char *part, bool there)
+{
+    arena_auto a;
+    buf_auto b;
+    arena_init(&a, 8388608);
+    buf_init(&b, 65536);
+    struct device kept = dev, other = {0};
+    assert_int_equal(device_init(&other, "C02MAC01", model, NULL), TD_OK);
+    dev.mac = other.mac;
+    assert_int_equal(posture_set(&dev.posture, posture, NULL), TD_OK);
+    struct answer r = run(DOC(TYPE("SecurityInfo")), &a);
+    assert_int_equal(plist_json(plist_get(r.report, "SecurityInfo"), &b), TD_OK);
+    if ((strstr(buf_cstr(&b), part) != NULL) != there)
+        fail_msg("%s %s: '%s' %s", model, posture, part, buf_cstr(&b));
+    dev = kept;
+    device_free(&other);
+}
+
+static void posture(void **state)
+{
+    static const struct {
+        const char *model, *posture, *part;
+        bool there;
+    } rows[] = {
+        {"Mac", "lie=off", "\"FDE_Enabled\":true", true},
+        {"Mac", "filevault=off", "\"FDE_Enabled\":false", true},
+        {"Mac", "filevault=unknown", "FDE_Enabled", false},
+        {"Mac", "lie=on,filevault=off", "\"FDE_Enabled\":true", true},
+        {"Mac", "recovery_key=off", "\"FDE_HasPersonalRecoveryKey\":false", true},
+        {"Mac", "sip=off", "\"SystemIntegrityProtectionEnabled\":false", true},
+        {"Mac", "sealed_volume=off", "\"AuthenticatedRootVolumeEnabled\":false", true},
+        {"Mac", "recovery_lock=on", "\"IsRecoveryLockEnabled\":true", true},
+        {"Mac", "recovery_lock=off,remote_desktop=on", "\"RemoteDesktopEnabled\":true", true},
+        {"Mac", "firewall=off", "\"FirewallEnabled\":false", true},
+        {"Mac", "firewall=off,firewall_block_all=on", "\"BlockAllIncoming\":true", true},
+        {"Mac", "firewall=off,firewall_stealth=on", "\"StealthMode\":true", true},
+        {"Mac", "lie=off", "\"SecureBootLevel\":\"full\"", true},
+        {"Mac", "kexts=on", "ReducedSecurity", false},
+        {"Mac", "kexts=on,secure_boot=medium", "\"AllowsUserKextApproval\":\"true\"", true},
+        {"Mac", "secure_boot=off", "\"SecureBootLevel\":\"off\"", true},
+        {"Mac", "secure_boot=unknown", "SecureBootLevel", false},
+        {"Mac", "user_approved=off", "\"UserApprovedEnrollment\":false", true},
+        {"Mac", "dep=on", "\"EnrolledViaDEP\":true", true},
+        {"Mac", "passcode=on", "PasscodePresent", false},
+        {"iPhone", "passcode=off", "\"PasscodePresent\":false", true},
+        {"iPhone", "passcode_compliant=off", "\"PasscodeCompliant\":false", true},
+        {"iPhone", "passcode_compliant=off", "\"PasscodeCompliantWithProfiles\":false", true},
+        {"iPhone", "filevault=on", "FDE_Enabled", false},
+        {"iPhone", "dep=on", "EnrolledViaDEP", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < TD_NITEMS(rows); i++)
+        expect_security(rows[i].model, rows[i].posture, rows[i].part, rows[i].there);
+}
+
+static void posture_queries(void **state)
+{
+    arena_auto a;
+    buf_auto b;
+    (void)state;
+    arena_init(&a, 8388608);
+    buf_init(&b, 65536);
+    struct posture kept = dev.posture;
+    assert_int_equal(posture_set(&dev.posture, "os=14.0,build=unknown,supervised=on,sip=off", NULL),
+                     TD_OK);
+    struct answer r =
+        run(DOC(TYPE("DeviceInformation") "<key>Queries</key><array><string>OSVersion</string>"
+                                          "<string>BuildVersion</string>"
+                                          "<string>IsSupervised</string>"
+                                          "<string>IsMDMLostModeEnabled</string>"
+                                          "<string>SystemIntegrityProtectionEnabled</string>"
+                                          "</array>"),
+            &a);
+    dev.posture = kept;
+    assert_int_equal(plist_json(plist_get(r.report, "QueryResponses"), &b), TD_OK);
+    assert_string_equal(buf_cstr(&b), "{\"OSVersion\":\"14.0\",\"IsSupervised\":true,"
+                                      "\"SystemIntegrityProtectionEnabled\":false}");
+}
+
 /* "<?xml..Configuration" with identifier `wifi`, base64 */
 #define WIFI                                                                                       \
     "PD94bWwgdmVyc2lvbj0iMS4wIj8+PHBsaXN0IHZlcnNpb249IjEuMCI+PGRpY3Q+PGtleT5QYXlsb2FkSWRlbnRpZml"  \
@@ -183,7 +263,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_information), cmocka_unit_test(lists),
         cmocka_unit_test(install_and_remove), cmocka_unit_test(refused_commands),
-        cmocka_unit_test(enrollment_profile),
+        cmocka_unit_test(enrollment_profile), cmocka_unit_test(posture),
+        cmocka_unit_test(posture_queries),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -81,6 +81,7 @@ static void round_trip(void **state)
     snprintf(d.profiles[0].identifier, sizeof(d.profiles[0].identifier), "wifi");
     d.nprofiles = 1;
     buf_str(&d.root_der, "rootbytes");
+    assert_int_equal(posture_set(&d.posture, "sip=off,os=14.0,build=unknown", NULL), TD_OK);
     assert_int_equal(device_save(&d, dir, NULL), TD_OK);
     snprintf(path, sizeof(path), "%s/C02XYZ.device", dir);
     assert_int_equal(stat(path, &st), 0);
@@ -96,6 +97,10 @@ static void round_trip(void **state)
     assert_int_equal(EVP_PKEY_eq(d.key, e.key), 1);
     assert_int_equal(X509_cmp(d.cert, e.cert), 0);
     assert_string_equal(buf_cstr(&e.root_der), "rootbytes");
+    assert_int_equal(e.posture.sip, 0);
+    assert_int_equal(e.posture.filevault, 1);
+    assert_string_equal(e.posture.os, "14.0");
+    assert_string_equal(e.posture.build, "");
 
     char **list = NULL;
     size_t n = 0;

@@ -40,6 +40,10 @@ static void good(void **state)
     assert_int_equal(o.nnotnow, 2);
     assert_int_equal(parse(OPTS_CONNECT, ARGS("--fresh", "--duration", "3"), &o), TD_OK);
     assert_true(o.fresh);
+    static const unsigned enrol[] = {OPTS_ENROLL, OPTS_FLEET, OPTS_CONNECT};
+    for (size_t i = 0; i < TD_NITEMS(enrol); i++)
+        assert_int_equal(parse(enrol[i], ARGS("--posture", "sip=off,os=17.1"), &o), TD_OK);
+    assert_non_null(o.posture);
     assert_int_equal(parse(OPTS_HTTP, ARGS("--url=http://h/", "--duration=1", "--json"), &o),
                      TD_OK);
 }
@@ -63,6 +67,10 @@ static void bad(void **state)
         {OPTS_CONNECT, {"--all", "--fresh"}, 2}, /* nothing is measured */
         {OPTS_HTTP, {"--fresh"}, 1},
         {OPTS_FLEET, {"--key-size", "300"}, 2},
+        {OPTS_CONNECT, {"--all", "--posture", "sip=yes"}, 3},
+        {OPTS_CONNECT, {"--posture=sip=off", "--duration", "3"}, 3}, /* nothing is reported */
+        {OPTS_CONNECT, {"--posture=sip=off", "--bench-connect", "3"}, 3},
+        {OPTS_HTTP, {"--posture", "sip=off"}, 2},
     };
     struct opts o;
     (void)state;

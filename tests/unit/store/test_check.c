@@ -176,6 +176,11 @@ static const char sound[] =
                                                                                                                                                                                                                                                                                                                                                                                                                                                                          " 5);"
                                                                                                                                                                                                                                                                                                                                                                                                                                                                          "INSERT INTO push_outbox (enrollment_id, requested_at) VALUES ('E1', 1);";
 
+#define POSTURE(serial, state)                                                                     \
+    "INSERT INTO posture_devices (serial, state, since, hold_at, revoke_at, exempt_until, "        \
+    "asked_at, judged_at, due_at, rules_rev, restore) VALUES ('" serial "', " state                \
+    ", 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+
 static const struct {
     const char *rule, *what, *sql;
 } plants[] = {
@@ -211,6 +216,11 @@ static const struct {
      "UPDATE certificates SET revoked_at = 1 WHERE device_serial = 'S1'"},
     {"certificate-without-evidence", "6331",
      "UPDATE certificates SET evidence_id = 'V9' WHERE device_serial = 'S1'"},
+    {"held-by-nobody", "6332", "UPDATE certificates SET status = 2 WHERE device_serial = 'S2'"},
+    {"held-by-nobody", "6331", "UPDATE certificates SET holders = 1 WHERE device_serial = 'S1'"},
+    {"posture-of-unlisted", "S9", POSTURE("S9", "0")},
+    {"good-though-held", "S1",
+     POSTURE("S1", "3") ";UPDATE certificates SET purpose = 'access' WHERE device_serial = 'S1'"},
     {"order-of-nobody", "O2", "UPDATE acme_orders SET account_id = 'A9' WHERE id = 'O2'"},
     {"order-without-certificate", "O1",
      "UPDATE acme_orders SET cert_serial = " B("c9") " WHERE id = 'O1'"},

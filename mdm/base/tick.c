@@ -1,14 +1,14 @@
-#include "mdm/core/tick.h"
+#include "mdm/base/tick.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
-struct core_tick {
+struct tick {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     pthread_t thread;
-    core_tick_fn fn;
+    tick_fn fn;
     void *ctx;
     unsigned period_ms;
     bool kicked, stop;
@@ -16,7 +16,7 @@ struct core_tick {
 
 /* Waits for a kick, a stop or the period; true to go on. The monotonic clock: a step of the wall
  * clock must not stop the pushes. */
-static bool tick_wait(struct core_tick *t)
+static bool tick_wait(struct tick *t)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -38,17 +38,17 @@ static bool tick_wait(struct core_tick *t)
 
 static void *run(void *arg)
 {
-    struct core_tick *t = arg;
+    struct tick *t = arg;
     do
         t->fn(t->ctx);
     while (tick_wait(t));
     return NULL;
 }
 
-enum td_err core_tick_start(const char *name, unsigned period_ms, core_tick_fn fn, void *ctx,
-                            struct core_tick **ret, struct errinfo *ei)
+enum td_err tick_start(const char *name, unsigned period_ms, tick_fn fn, void *ctx,
+                       struct tick **ret, struct errinfo *ei)
 {
-    struct core_tick *t = calloc(1, sizeof *t);
+    struct tick *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(ei, TD_NOMEM, "no memory for thread %s", name);
     t->fn = fn;
@@ -73,7 +73,7 @@ enum td_err core_tick_start(const char *name, unsigned period_ms, core_tick_fn f
     return TD_OK;
 }
 
-void core_tick_kick(struct core_tick *t)
+void tick_kick(struct tick *t)
 {
     if (!t)
         return;
@@ -83,7 +83,7 @@ void core_tick_kick(struct core_tick *t)
     pthread_mutex_unlock(&t->mutex);
 }
 
-bool core_tick_stopping(struct core_tick *t)
+bool tick_stopping(struct tick *t)
 {
     pthread_mutex_lock(&t->mutex);
     bool stop = t->stop;
@@ -91,7 +91,7 @@ bool core_tick_stopping(struct core_tick *t)
     return stop;
 }
 
-void core_tick_stop(struct core_tick *t)
+void tick_stop(struct tick *t)
 {
     if (!t)
         return;
