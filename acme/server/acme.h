@@ -22,7 +22,7 @@ struct acme_policy {
 /* What an order brought to light. */
 struct acme_news {
     const char *serial;
-    const char *facts; /* attested now (attest_facts_json), NULL when a certificate is issued */
+    const char *facts; /* attested now (attest_facts_json); NULL: access is given */
     int64_t now;
     const char *txn;
 };
@@ -46,8 +46,8 @@ struct acme_ops {
      * number alone. */
     enum td_err (*device_facts)(void *ctx, struct tx *tx, const char *serial, const char *facts,
                                 struct arena *a, struct profile_facts *ret, struct errinfo *ei);
-    /* In the transaction that accepts an attestation, and before the record of a certificate. NULL
-     * where nobody listens. Its own ctx. */
+    /* In the transaction that accepts an attestation, and before the record of an access
+     * certificate. NULL where nobody listens. Its own ctx. */
     enum td_err (*device_told)(void *ctx, struct tx *tx, const struct acme_news *n,
                                struct errinfo *ei);
     void *told_ctx;

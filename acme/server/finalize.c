@@ -137,6 +137,13 @@ static enum td_err keep(struct tx *tx, const struct issue *s, struct errinfo *ei
                    NULL, ei);
 }
 
+/* A device that is not in order gets its access on hold. */
+static enum td_err look(struct tx *tx, const struct issue *s, struct errinfo *ei)
+{
+    const struct acme_news news = {s->o.serial, NULL, s->c->now, s->o.id};
+    return strcmp(s->rec.purpose, "access") == 0 ? acme_tell(s->c->acme, tx, &news, ei) : TD_OK;
+}
+
 /* The certificate counts with this commit: order, record, identifier and attempt change together,
  * or none. Of two finalizations at once the second finds the order moved on. */
 static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
@@ -146,9 +153,7 @@ static enum td_err record_job(struct tx *tx, void *ctx, struct errinfo *ei)
     s->done.cert_serial = s->rec.serial;
     TD_TRY(acme_policy_allows(s->c->acme, tx, s->o.profile, s->o.serial, s->facts, ei));
     TD_TRY(acme_order_move(tx, &s->done, ACME_EV_ISSUED, ei));
-    /* a device that is not in order gets its certificate on hold */
-    const struct acme_news news = {s->o.serial, NULL, s->c->now, s->o.id};
-    TD_TRY(acme_tell(s->c->acme, tx, &news, ei));
+    TD_TRY(look(tx, s, ei));
     TD_TRY(ca_record_add(tx, &s->rec, ei));
     TD_TRY(client_id_consume(tx, s->o.id, s->c->now, ei));
     if (s->replaces && s->renews.n)
