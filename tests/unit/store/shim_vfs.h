@@ -254,16 +254,21 @@ static inline void shim_spill(const char *path, const uint8_t *p, size_t n)
     close(fd);
 }
 
-/* Opens the twin; the first to do so makes it, of what is there now. */
+/* Opens the twin; the first to do so makes it, of what is there now. It is there whole or not at
+ * all: whoever makes it may be killed. */
 static inline int shim_twin_open(const char *path)
 {
-    char twin[PATH_MAX];
+    char twin[PATH_MAX], half[PATH_MAX];
     size_t n = 0;
     shim_twin_path(path, twin);
+    if (snprintf(half, sizeof half, "%s.half", path) >= PATH_MAX)
+        abort();
     if (access(twin, F_OK) != 0) {
         uint8_t *p = shim_slurp(path, &n);
-        shim_spill(twin, p, p ? n : 0);
+        shim_spill(half, p, p ? n : 0);
         free(p);
+        if (rename(half, twin) != 0)
+            abort();
     }
     int fd = open(twin, O_RDWR | O_CLOEXEC);
     if (fd < 0)

@@ -162,13 +162,18 @@ static bool survived(struct place *p, struct acks *acks, size_t from)
 {
     struct store *s = NULL;
     struct errinfo ei = {0};
-    if (store_open_with(&p->conf, p->list, p->n, &s, &ei) != TD_OK)
+    if (store_open_with(&p->conf, p->list, p->n, &s, &ei) != TD_OK) {
+        print_message("not opened: %s\n", ei.msg);
         return false;
+    }
     struct acks newest = {acks->k + from, acks->n - from, 0};
-    bool whole = store_read(s, check_acks, &newest, &ei) == TD_OK &&
-                 t_count(s) >= (int64_t)acks->n && t_intact(s);
+    bool there = store_read(s, check_acks, &newest, &ei) == TD_OK, whole = t_intact(s);
+    int64_t rows = t_count(s);
+    if (!there || !whole || rows < (int64_t)acks->n)
+        print_message("%s; %s; %lld rows of %zu\n", there ? "the newest are there" : ei.msg,
+                      whole ? "whole" : "damaged", (long long)rows, acks->n);
     store_close(s);
-    return whole;
+    return there && whole && rows >= (int64_t)acks->n;
 }
 
 /* Kills under the layer that forgets what was not synced; rounds until something was lost. */
