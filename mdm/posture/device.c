@@ -236,6 +236,8 @@ static enum td_err nonce(struct judgement *j, struct span *ret, struct errinfo *
     uint8_t fresh[POSTURE_NONCE_SIZE];
     rng_fill(conf->rng, fresh, sizeof fresh);
     *ret = arena_span(s->a, SPAN_ARR(fresh));
+    if (!ret->p)
+        return err_set(ei, TD_NOMEM, "no memory for a question");
     return tx_exec(j->tx, POSTURE_SQL(NONCE_PUT),
                    SV_LIST(SV_TEXT(s->cause.serial), SV_BLOB(*ret), SV_INT(now)), NULL, ei);
 }

@@ -59,6 +59,8 @@ enum td_err posture_known_merge(struct posture_known *k, const struct posture_sa
         struct posture_obs *was = posture_known_find(k, s->source, o->name);
         if (!was && k->n == POSTURE_KNOWN_MAX)
             return err_reason(ei, TD_LIMIT, "too-many-facts", "more facts than a device has");
+        if (was && was->at > o->at)
+            continue; /* it took a longer way than what came meanwhile */
         int64_t since = was && strcmp(was->value, o->value) == 0 ? was->since : o->at;
         if (!was)
             was = &k->obs[k->n++];

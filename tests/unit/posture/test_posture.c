@@ -391,6 +391,19 @@ static void test_silence(void **state)
     acts(1, 1, 0);
 }
 
+static void test_late_news(void **state)
+{
+    (void)state;
+    put_rule("sip", "{\"fact\":\"sip\",\"value\":true,\"attested\":true}");
+    hear(POSTURE_ATTESTED, "sip", "true");
+    now.at -= 10; /* asked for before, verified behind it */
+    hear(POSTURE_ATTESTED, "sip", "false");
+    is(POSTURE_PASSING);
+    now.at += 10;
+    hear(POSTURE_ATTESTED, "sip", "false");
+    is(POSTURE_HELD);
+}
+
 static void test_seen(void **state)
 {
     (void)state;
@@ -571,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_grace_revocation_restoration, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_news, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_questions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unconfirmed, setup, teardown),
