@@ -1,12 +1,12 @@
 #include "web/server/renew.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "acme/ca/census.h"
 #include "acme/ca/renewal.h"
 #include "mdm/base/log.h"
 #include "mdm/base/metrics.h"
+#include "mdm/base/tick.h"
 #include "mdm/store/attempts.h"
 #include "profiles/enroll/push.h"
 
@@ -18,10 +18,8 @@
 
 struct renew {
     struct renew_conf conf;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stop;
+    struct tick *tick;
+    unsigned turns; /* its thread's */
 };
 
 /* One certificate that is due. */
@@ -248,20 +246,12 @@ static void show(const struct ca_census *c)
     metrics_set(METRIC_RENEWALS_WAITING, c->waiting);
 }
 
-static bool stopping(struct renew *r)
-{
-    pthread_mutex_lock(&r->lock);
-    bool stop = r->stop;
-    pthread_mutex_unlock(&r->lock);
-    return stop;
-}
-
 static void census(struct renew *r)
 {
     struct errinfo ei = {0};
     struct census_job q = {.now = clock_now(r->conf.clock)};
     enum td_err e = TD_OK;
-    while (!q.was.done && e == TD_OK && !stopping(r)) {
+    while (!q.was.done && e == TD_OK && !tick_stopping(r->tick)) {
         e = store_read(r->conf.store, census_job, &q, &ei);
         q.was = q.is;
     }
@@ -273,32 +263,16 @@ static void census(struct renew *r)
 
 /* --- the thread ------------------------------------------------------------------------------ */
 
-static void *run(void *arg)
+static void turn(void *ctx)
 {
-    struct renew *r = arg;
-    census(r);
-    pthread_mutex_lock(&r->lock);
-    unsigned rounds = 0;
-    while (!r->stop) {
-        struct timespec until;
-        struct errinfo ei = {0};
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += r->conf.period;
-        while (!r->stop && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
-            continue;
-        if (r->stop)
-            break;
-        pthread_mutex_unlock(&r->lock);
-        enum td_err e = ca_profiles_refresh(r->conf.profiles, &ei);
-        if (e != TD_OK)
-            log_ev(LOG_WARN, "renew.profiles_failed", KV("error", err_msg(&ei, e)));
-        renew_round(&r->conf);
-        if (++rounds % CENSUS_EVERY == 0)
-            census(r);
-        pthread_mutex_lock(&r->lock);
-    }
-    pthread_mutex_unlock(&r->lock);
-    return NULL;
+    struct renew *r = ctx;
+    struct errinfo ei = {0};
+    enum td_err e = ca_profiles_refresh(r->conf.profiles, &ei);
+    if (e != TD_OK)
+        log_ev(LOG_WARN, "renew.profiles_failed", KV("error", err_msg(&ei, e)));
+    renew_round(&r->conf);
+    if (r->turns++ % CENSUS_EVERY == 0)
+        census(r);
 }
 
 enum td_err renew_start(const struct renew_conf *conf, struct renew **ret, struct errinfo *ei)
@@ -307,16 +281,10 @@ enum td_err renew_start(const struct renew_conf *conf, struct renew **ret, struc
     if (!r)
         return err_set(ei, TD_NOMEM, "cannot start the renewer");
     r->conf = *conf;
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, &attr);
-    pthread_condattr_destroy(&attr);
-    int rc = pthread_create(&r->thread, NULL, run, r);
-    if (rc != 0) {
+    enum td_err e = tick_start("td-renew", (unsigned)conf->period * 1000, turn, r, &r->tick, ei);
+    if (e != TD_OK) {
         free(r);
-        return err_sys(ei, TD_INTERNAL, rc, "cannot start the renewer");
+        return e;
     }
     *ret = r;
     return TD_OK;
@@ -326,12 +294,6 @@ void renew_stop(struct renew *r)
 {
     if (!r)
         return;
-    pthread_mutex_lock(&r->lock);
-    r->stop = true;
-    pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->lock);
-    pthread_join(r->thread, NULL);
-    pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
+    tick_stop(r->tick);
     free(r);
 }
