@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../clock.h"
 #include "../engine.h"
 #include "mdm/core/command.h"
 #include "mdm/core/core.h"
@@ -42,27 +43,11 @@ struct fx_push {
     size_t last_token;
 };
 
-/* As clock_fixed, for a clock that is set while other threads read it. */
-struct fx_clock {
-    struct clock clock;
-    _Atomic int64_t at;
-};
-
-static FX_UNUSED int64_t fx_clock_now(const struct clock *c)
-{
-    return ((const struct fx_clock *)c)->at;
-}
-
-static FX_UNUSED int64_t fx_clock_mono(const struct clock *c)
-{
-    return fx_clock_now(c) * 1000;
-}
-
 struct fx {
     char dir[64], url[TEST_URL_SIZE];
     struct store *store;
     struct core *core;
-    struct fx_clock clock;
+    struct test_clock clock;
     struct fx_cert certs[8];
     const char *listed[8];
     enum td_err cert_fault, list_fault; /* TD_OK: none */
@@ -224,8 +209,7 @@ static FX_UNUSED int fx_setup(void **state)
     char file[100];
     snprintf(file, sizeof file, "%s/db", f->dir);
     test_store_url(file, f->url);
-    f->clock.clock = (struct clock){fx_clock_now, fx_clock_mono};
-    f->clock.at = FX_NOW;
+    test_clock_init(&f->clock, FX_NOW);
     f->certs[0] = (struct fx_cert){.byte = 'a', .serial = "SERIALA", .purpose = "management"};
     f->certs[1] = (struct fx_cert){.byte = 'b', .serial = "SERIALB", .purpose = "management"};
     f->certs[2] = (struct fx_cert){.byte = 'c', .serial = "SERIALA", .purpose = "management"};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../clock.h"
 #include "../engine.h"
 #include "mdm/base/log.h"
 #include "mdm/crypt/digest.h"
@@ -21,7 +22,7 @@
 static char dir[64], url[TEST_URL_SIZE];
 static struct store *store;
 static struct event_bus bus;
-static struct clock_fixed now;
+static struct test_clock now;
 static struct rng_seeded seeded;
 static struct inventory inv;
 static struct core *core;
@@ -273,7 +274,7 @@ static int setup(void **state)
     test_store_url(file, url);
     const struct store_stmts sets[] = {inventory_stmts, audit_stmts,   outbox_stmts,
                                        core_stmts,      posture_stmts, {own, TD_NITEMS(own)}};
-    clock_fixed_init(&now, 100000);
+    test_clock_init(&now, 100000);
     const struct store_conf conf = {.twice = test_twice(),
                                     .url = url,
                                     .readers = 2,
