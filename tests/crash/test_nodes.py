@@ -82,19 +82,15 @@ class Proxy:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-@unittest.skipUnless(pg.BIN and os.path.exists(HAPROXY), "PostgreSQL or HAProxy is not installed")
-class Nodes(unittest.TestCase):
+class Cluster(unittest.TestCase):
+    """Several nodes on one database behind HAProxy; `front` speaks to the proxy."""
+
     @classmethod
-    def setUpClass(cls):
-        cls.primary = pg.Cluster(tcp=True, fsync=True).init().start()
-        cls.standby = cls.primary.standby()
-        cls.primary.synchronous()
-        cls.primary.create_database("testudo")
+    def start(cls, url):
         public, device, status = ports = free_ports(3)
         settings = {"server-public_url": f"https://localhost:{public}",
                     "server-device_url": f"https://localhost:{device}",
-                    "server-status_url": f"http://localhost:{status}",
-                    "store-url": pg.urls([cls.primary, cls.standby], "testudo")}
+                    "server-status_url": f"http://localhost:{status}", "store-url": url}
         first = Server(**settings)
         first.init()
         cls.nodes = [first] + [another(first, settings) for _ in range(NODES - 1)]
@@ -117,10 +113,25 @@ class Nodes(unittest.TestCase):
             return False
 
     @classmethod
-    def tearDownClass(cls):
+    def stop(cls):
         cls.proxy.stop()
         for node in cls.nodes:
             node.__exit__(None, None, None)
+
+
+@unittest.skipUnless(pg.BIN and os.path.exists(HAPROXY), "PostgreSQL or HAProxy is not installed")
+class Nodes(Cluster):
+    @classmethod
+    def setUpClass(cls):
+        cls.primary = pg.Cluster(tcp=True, fsync=True).init().start()
+        cls.standby = cls.primary.standby()
+        cls.primary.synchronous()
+        cls.primary.create_database("testudo")
+        cls.start(pg.urls([cls.primary, cls.standby], "testudo"))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stop()
         cls.standby.remove()
         cls.primary.remove()
 

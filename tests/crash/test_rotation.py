@@ -1,6 +1,5 @@
 """Three nodes change their issuing CA under load: whichever is first, each answers for certificates
 of either CA at every moment, and the change is told once."""
-import copy
 import glob
 import os
 import random
@@ -11,8 +10,9 @@ import threading
 import unittest
 
 from test_ca_keys import ca, reload
-from test_nodes import HAPROXY, NODES, Proxy, another
-from testudo import Server, free_ports, run, wait_for
+import test_nodes
+from test_nodes import HAPROXY, NODES
+from testudo import run, wait_for
 
 import pg
 from load import Client, Load, Ocsp, Quiet
@@ -70,40 +70,15 @@ class Watch:
 
 
 @unittest.skipUnless(pg.BIN and os.path.exists(HAPROXY), "PostgreSQL or HAProxy is not installed")
-class Rotation(unittest.TestCase):
+class Rotation(test_nodes.Cluster):
     @classmethod
     def setUpClass(cls):
         cls.url = pg.shared().create_database("rotation")
-        public, device, status = ports = free_ports(3)
-        settings = {"server-public_url": f"https://localhost:{public}",
-                    "server-device_url": f"https://localhost:{device}",
-                    "server-status_url": f"http://localhost:{status}", "store-url": cls.url}
-        first = Server(**settings)
-        first.init()
-        cls.nodes = [first] + [another(first, settings) for _ in range(NODES - 1)]
-        for node in cls.nodes:
-            node.start()
-        cls.proxy = Proxy(cls.nodes, ports)
-        cls.front = copy.copy(first)
-        cls.front.public = settings["server-public_url"]
-        cls.front.device = settings["server-device_url"]
-        cls.front.status = settings["server-status_url"]
-        wait_for("HAProxy answers", cls.answers)
-
-    @classmethod
-    def answers(cls):
-        assert cls.proxy.process.poll() is None, cls.proxy.log()
-        try:
-            return all(cls.front.get(base, "/readyz").status == 200
-                       for base in (cls.front.public, cls.front.status))
-        except OSError:
-            return False
+        cls.start(cls.url)
 
     @classmethod
     def tearDownClass(cls):
-        cls.proxy.stop()
-        for node in cls.nodes:
-            node.__exit__(None, None, None)
+        cls.stop()
         pg.shared().drop_database("rotation")
 
     def query(self, sql):
